@@ -1,0 +1,298 @@
+/**
+ * The seam between the library and what holds its queues. One contract suite (`tests/contract/`) states
+ * what every implementation promises. Not exported from the package: it may change with any version.
+ *
+ * Every wait has a deadline, every failure to reach the broker is a `ConnectionError`, and all time is
+ * the broker's own.
+ *
+ * @module
+ */
+
+/** The version of the protocol between processes that share a queue. */
+export const PROTOCOL = 1;
+
+/** How many times a claim may lapse before its task ends as lost. */
+export const LAPSE_LIMIT = 10;
+
+/** A broker connection of one process. */
+export interface Broker {
+  /** The address as it may be shown, its password as `***`. */
+  readonly address: string;
+  /**
+   * Connects. Resolves when the server answered and its version will do.
+   *
+   * @throws {ConnectionError} If it cannot be reached, or refuses; `retryable` says which.
+   * @throws {IncompatibleError} If the server is too old, or of a kind that is not supported.
+   */
+  connect(): Promise<void>;
+  /** One queue. Makes no call. */
+  queue(name: string): Queue;
+  /** Closes every connection, waiting at most 1 s for each. May be called twice, or before `connect`. */
+  close(): Promise<void>;
+}
+
+/** A task as it is handed to the broker. */
+export interface NewTask {
+  /** Its id, a lower-case UUID. */
+  readonly id: string;
+  /** Its name. */
+  readonly name: string;
+  /** Its context's JSON: bytes that the broker never looks into. Empty where it takes none. */
+  readonly payload: string;
+  /** Milliseconds from the broker's now until it is due. Excludes `runAtMs`. */
+  readonly delayMs?: number;
+  /** Milliseconds of the Unix epoch at which it is due. Excludes `delayMs`. */
+  readonly runAtMs?: number;
+  /** Counters, where a task whose broker copy was lost is put in again from its row. */
+  readonly counters?: Counters;
+}
+
+/** How often what happened to a task. */
+export interface Counters {
+  /** Claims so far; the number of the present run. */
+  readonly attempt: number;
+  /** Runs whose handler threw. */
+  readonly failures: number;
+  /** Runs whose process died. */
+  readonly crashes: number;
+  /** Claims whose lease ran out. */
+  readonly lapses: number;
+}
+
+/** Names one claim: nobody without its token may settle it. */
+export interface ClaimRef {
+  /** The task's id. */
+  readonly id: string;
+  /** The claim's token, a decimal string. */
+  readonly token: string;
+}
+
+/** A task that is somebody's to run. */
+export interface Claim extends ClaimRef, Counters {
+  /** The task's name. */
+  readonly name: string;
+  /** The context's JSON. */
+  readonly payload: string;
+  /** How often in a row it was given back because nobody knew its name. */
+  readonly unknowns: number;
+  /** Milliseconds since the first time in a row that nobody knew its name; 0 where that never was. */
+  readonly unknownForMs: number;
+}
+
+/** What one call of `claim` brought. */
+export interface ClaimAnswer {
+  /** False where this worker is not registered (any more); it then gets nothing. */
+  readonly registered: boolean;
+  /** The claims. */
+  readonly claims: readonly Claim[];
+  /** Milliseconds until the next delayed task is due; null where none is. */
+  readonly nextDueMs: number | null;
+  /**
+   * Ids that stood in the queue without their task (moved to the foreign list): the caller looks up their
+   * rows and enqueues them again (`enqueue` takes them off that list), or lets them be.
+   */
+  readonly orphans: readonly string[];
+}
+
+/** What `claim` is asked. */
+export interface ClaimRequest {
+  /** Who asks. */
+  readonly workerId: string;
+  /** Free slots: at most so many claims. At least 1. */
+  readonly slots: number;
+  /** The ids that the worker holds; every other claim of it returns to the head, charged nothing. */
+  readonly holding: readonly string[];
+  /** The lease, in milliseconds. */
+  readonly leaseMs: number;
+}
+
+/**
+ * What a fenced call found: it did its work; the claim is another's or ended ("lost"); or the broker
+ * knows nothing of the task ("gone": it ended, or the broker lost its data).
+ */
+export type Settled = "done" | "lost" | "gone";
+
+/** The answer of a fenced call that gives a task back. */
+export interface Returned {
+  /** What it found. */
+  readonly outcome: Settled;
+  /** The token of this transition where it was done, for the row's fence. */
+  readonly token: string;
+}
+
+/** How a task goes back. */
+export interface ReleaseOptions {
+  /**
+   * Where and when it waits: 0 puts it at the head of the queue, more in the delayed set.
+   *
+   * @default {0}
+   */
+  readonly delayMs?: number;
+  /**
+   * What is counted: a crash, a failure (retry), or that the worker did not know the task's name.
+   *
+   * @default {undefined} (an interruption: nothing)
+   */
+  readonly charge?: "crash" | "failure" | "unknown";
+}
+
+/** What a worker's once-a-second question is answered, per claim. */
+export type ClaimState = "own" | "cancel" | "lost" | "gone";
+
+/** A claim as its owner's supervisor sees it. */
+export interface OwnedClaim extends ClaimRef, Counters {
+  /** Whose it is. */
+  readonly workerId: string;
+  /** The task's name. */
+  readonly name: string;
+}
+
+/** What a supervisor's once-a-second bookkeeping is answered. */
+export interface Renewal {
+  /**
+   * True where this supervisor was swept (others took it for dead): it takes a new id and replaces its
+   * workers. A broker that lost its data is no sweep: then all is registered again.
+   */
+  readonly swept: boolean;
+  /** The claims of its workers. */
+  readonly owned: readonly OwnedClaim[];
+  /** Those of its workers that said ready, with what they said. */
+  readonly ready: ReadonlyMap<string, string>;
+}
+
+/** A claim that a sweep took from a dead owner. */
+export interface SweptClaim extends OwnedClaim {
+  /**
+   * True where it lapsed too often: the sweeper holds the claim (`token` is its own) and ends it: row
+   * first, then `end`. False where it went back to the queue under `token`.
+   */
+  readonly exhausted: boolean;
+  /** Milliseconds that it waits; 0 where it stands at the head. */
+  readonly delayMs: number;
+}
+
+/** How much waits. */
+export interface Depth {
+  /** Tasks that wait and are due. */
+  readonly waiting: number;
+  /** Tasks that wait for their time. */
+  readonly delayed: number;
+  /** Tasks that are claimed. */
+  readonly running: number;
+  /** How long the next task to be claimed has waited, in milliseconds; null where none waits. */
+  readonly oldestMs: number | null;
+}
+
+/** Where the broker has a task: "abandoned" is claimed, but by nobody that lives. */
+export type Whereabouts = "waiting" | "delayed" | "claimed" | "abandoned" | "unknown";
+
+/** What a message is about, and whom it is for. */
+export type Topic =
+  | { readonly kind: "log"; readonly supervisorId: string }
+  | { readonly kind: "stop"; readonly supervisorId: string }
+  | { readonly kind: "ended"; readonly id: string }
+  | { readonly kind: "progress"; readonly id: string };
+
+/** How to listen. */
+export interface SubscribeOptions {
+  /** Called with each message. Must not throw. */
+  readonly onMessage: (message: string) => void;
+  /** Called when the connection came back after it had been lost: messages may have been missed. */
+  readonly onReconnect?: () => void;
+}
+
+/** Ends a subscription. */
+export type Unsubscribe = () => Promise<void>;
+
+/** One queue of a broker. `workerId` is `<supervisorId>/<n>/<spawn>` everywhere. */
+export interface Queue {
+  /** Its name. */
+  readonly name: string;
+
+  // Everybody
+
+  /**
+   * Makes sure that the queue is ours: an empty or known one. Called once before the first use.
+   *
+   * @returns The broker's id, for the rows.
+   * @throws {IncompatibleError} If it holds another program's list, or a protocol this version cannot join.
+   */
+  open(): Promise<string>;
+  /** A token above all that were given. */
+  nextToken(): Promise<string>;
+  /** Sees to it that tokens from now on are above `token` (a broker restored from an old copy). */
+  raiseToken(token: string): Promise<void>;
+  /** How much waits. */
+  depth(): Promise<Depth>;
+  /** Where each task is, in the order asked. */
+  whereabouts(ids: readonly string[]): Promise<readonly Whereabouts[]>;
+  /** Sends a message to whoever listens now. A hint: it may be lost. Works when the broker is full. */
+  publish(topic: Topic, message: string): Promise<void>;
+  /** Listens; resolves once the broker confirmed it. Survives reconnects. */
+  subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe>;
+
+  // Producers
+
+  /** Puts tasks in, all or none. A known id is left as it is. */
+  enqueue(tasks: readonly NewTask[]): Promise<readonly ("accepted" | "known")[]>;
+  /**
+   * Takes a task out where it waits ("removed"), marks it for its worker to stop where it is claimed
+   * ("requested"), or says that it is not there ("unknown"). Where it removes, it says so to
+   * `ended` listeners.
+   */
+  cancel(id: string): Promise<"removed" | "requested" | "unknown">;
+
+  // Workers
+
+  /**
+   * Waits until there may be something to claim: a hint, `timeoutMs`, or the signal. At most 5 s, whatever
+   * is asked; a connection that stays silent for 2 s longer is thrown away and made anew.
+   */
+  wait(options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<void>;
+  /** Takes tasks, oldest first, a fair share of what waits (⌈waiting ÷ living workers⌉, at least 1). */
+  claim(request: ClaimRequest): Promise<ClaimAnswer>;
+  /** Says that the worker runs; `message` is what its supervisor is told. */
+  ready(workerId: string, message: string): Promise<void>;
+  /** Whether each claim is still the worker's own, and whether it is to stop. */
+  check(claims: readonly ClaimRef[]): Promise<readonly ClaimState[]>;
+  /**
+   * Takes a claim again that the broker lost ("gone"), under the same token. False where it has meanwhile
+   * another owner.
+   */
+  reassert(
+    claim: Claim,
+    options: { readonly workerId: string; readonly leaseMs: number },
+  ): Promise<boolean>;
+  /** The task ended, its row is written: forgets it and tells `ended` listeners. Works when full. */
+  end(claim: ClaimRef): Promise<Settled>;
+  /** Gives the task back: at the head, or with a delay, with or without a charge. Works when full. */
+  release(claim: ClaimRef, options?: ReleaseOptions): Promise<Returned>;
+
+  // Supervisors
+
+  /**
+   * The bookkeeping of a second, one script: renews the supervisor, registers its workers (and, where the
+   * broker lost them, the supervisor too), and renews the leases of all that they own and of what
+   * `removeWorker` left to this supervisor.
+   */
+  renew(options: {
+    readonly supervisorId: string;
+    readonly workerIds: readonly string[];
+    readonly leaseMs: number;
+  }): Promise<Renewal>;
+  /**
+   * Strikes a worker off, so that no late claim of it is granted, and answers with the claims it had. They
+   * stay claimed, and are the supervisor's to settle, until it ends or releases each.
+   */
+  removeWorker(workerId: string): Promise<readonly OwnedClaim[]>;
+  /** Strikes the supervisor off, with all its workers. What they own stays claimed until its lease ends. */
+  deregister(supervisorId: string): Promise<void>;
+  /**
+   * Takes the claims of lapsed owners away, and lapsed supervisors off the registry. Does nothing until this
+   * connection has been unbroken for one whole lease. From the second lapse on a task waits 2^n s, at
+   * most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
+   */
+  sweep(
+    options: { readonly supervisorId: string; readonly leaseMs: number },
+  ): Promise<readonly SweptClaim[]>;
+}

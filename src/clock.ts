@@ -1,0 +1,170 @@
+/**
+ * Time: durations as objects, waits that can be aborted, and deadlines on a monotonic clock. The only
+ * file of the library that touches `setTimeout`.
+ *
+ * @module
+ */
+
+/**
+ * A length of time as an object, so that the unit is always written down. A `Temporal.Duration` of
+ * days and smaller units fits too.
+ *
+ * @example
+ * ```ts
+ * import type { Duration } from "@agentexec/core";
+ *
+ * const patience: Duration = { minutes: 1, seconds: 30 };
+ * ```
+ */
+export interface Duration {
+  /** Days of 24 hours. */
+  readonly days?: number;
+  /** Hours. */
+  readonly hours?: number;
+  /** Minutes. */
+  readonly minutes?: number;
+  /** Seconds. */
+  readonly seconds?: number;
+  /** Milliseconds. */
+  readonly milliseconds?: number;
+}
+
+const UNITS = {
+  days: 86_400_000,
+  hours: 3_600_000,
+  minutes: 60_000,
+  seconds: 1_000,
+  milliseconds: 1,
+} as const;
+
+/**
+ * The milliseconds of a duration.
+ *
+ * @param duration What the caller gave.
+ * @param name The option it was given for, as the error shall name it.
+ * @throws {TypeError} If it is no object of the known units.
+ * @throws {RangeError} If a unit or the sum is negative or not finite.
+ */
+export function toMilliseconds(duration: Duration, name: string): number {
+  if (typeof duration === "number") {
+    throw new TypeError(
+      `Cannot use ${duration} as '${name}': a duration is an object, for example { seconds: ${duration} }`,
+    );
+  }
+  if (typeof duration !== "object" || duration === null) {
+    throw new TypeError(
+      `Cannot use ${
+        String(duration)
+      } as '${name}': a duration is an object of days, hours, minutes, ` +
+        `seconds and milliseconds`,
+    );
+  }
+  let sum = 0;
+  for (const [unit, size] of Object.entries(UNITS)) {
+    const value = duration[unit as keyof Duration];
+    if (value === undefined) continue;
+    if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
+      throw new RangeError(
+        `Cannot use '${name}': ${unit} must be a finite number of at least 0, current value is ${value}`,
+      );
+    }
+    sum += value * size;
+  }
+  // A plain object with an unknown key is a typing error; a Temporal.Duration keeps its units on the
+  // prototype, so its larger units are asked for by name.
+  const unknown = [
+    ...Object.keys(duration).filter((key) => !(key in UNITS)),
+    ...["years", "months", "weeks"].filter((key) => Reflect.get(duration, key)),
+  ];
+  if (unknown.length > 0) {
+    throw new TypeError(
+      `Cannot use '${name}': '${
+        unknown[0]
+      }' is not one of days, hours, minutes, seconds, milliseconds`,
+    );
+  }
+  if (!Number.isFinite(sum)) {
+    throw new RangeError(`Cannot use '${name}': the sum is not a finite number of milliseconds`);
+  }
+  return sum;
+}
+
+/** Milliseconds on a clock that never goes back; only differences mean something. */
+export function monotonicMs(): number {
+  return performance.now();
+}
+
+/** The wall clock in milliseconds, for what is shown, never for a lease or a deadline. */
+export function wallClockMs(): number {
+  return Date.now();
+}
+
+/** The longest delay that one timer can hold (2^31 - 1 ms). */
+const LONGEST_TIMER_MS = 2_147_483_647;
+
+/** What {@linkcode sleep} may be told. */
+export interface SleepOptions {
+  /** Ends the wait early; the promise then resolves, the caller looks at the signal. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Resolves after `ms` milliseconds, or as soon as the signal aborts. Never rejects. */
+export function sleep(ms: number, options: SleepOptions = {}): Promise<void> {
+  const { signal } = options;
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, Math.min(Math.max(0, ms), LONGEST_TIMER_MS));
+    signal?.addEventListener("abort", done, { once: true });
+  });
+}
+
+/** What {@linkcode withDeadline} may be told. */
+export interface DeadlineOptions {
+  /** How long to wait, in milliseconds. */
+  readonly ms: number;
+  /** Makes the error of a wait that took too long. */
+  readonly error: () => Error;
+}
+
+/** The promise's outcome, or the error of `options` once the time is up. The promise itself goes on. */
+export function withDeadline<T>(promise: Promise<T>, options: DeadlineOptions): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(options.error()),
+      Math.min(Math.max(0, options.ms), LONGEST_TIMER_MS),
+    );
+    promise.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
+}
+
+/** Stops a {@linkcode repeat}ed action; resolves when a run under way has ended. */
+export type StopRepeating = () => Promise<void>;
+
+/**
+ * Runs `action` every `ms` milliseconds, never twice at a time, until stopped. The action handles its
+ * own errors: what it throws ends the process as any unhandled error does.
+ */
+export function repeat(ms: number, action: (signal: AbortSignal) => Promise<void>): StopRepeating {
+  const stop = new AbortController();
+  const loop = (async () => {
+    while (!stop.signal.aborted) {
+      await sleep(ms, { signal: stop.signal });
+      if (!stop.signal.aborted) await action(stop.signal);
+    }
+  })();
+  return () => {
+    stop.abort();
+    return loop;
+  };
+}
+
+/** Calls `action` once after `ms` milliseconds unless the returned function was called before. */
+export function after(ms: number, action: () => void): () => void {
+  const timer = setTimeout(action, Math.min(Math.max(0, ms), LONGEST_TIMER_MS));
+  return () => clearTimeout(timer);
+}

@@ -1,0 +1,157 @@
+/**
+ * Task definitions: what producers and workers both import.
+ *
+ * @module
+ */
+import type { z } from "zod";
+import { checkName } from "../config.ts";
+import type { ContextSchema, TaskRun } from "./context.ts";
+
+/** The schema of a definition that declares none. */
+export type NoSchema = undefined;
+
+/** What a caller passes for a schema: its input, or nothing. */
+export type InputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
+  ? z.input<Schema>
+  : undefined;
+
+/** What a schema makes of it: its output, or nothing. */
+export type OutputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
+  ? z.output<Schema>
+  : undefined;
+
+/** What a handler returns: the input of the result's schema, or any JSON where there is none. */
+export type ReturnOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
+  ? z.input<Schema>
+  : unknown;
+
+/** What a caller gets as the result: the output of the result's schema, or unknown JSON. */
+export type ResultOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
+  ? z.output<Schema>
+  : unknown;
+
+/** What becomes of a run that a stop cuts off. */
+export type Interrupted = "requeue" | "cancel";
+
+/** The options of {@linkcode defineTask}. */
+export interface TaskOptions<
+  Context extends ContextSchema | NoSchema = ContextSchema | NoSchema,
+  Result extends ContextSchema | NoSchema = ContextSchema | NoSchema,
+> {
+  /**
+   * The zod schema of the context. It must survive JSON: what is stored is the JSON of its input.
+   *
+   * @default {undefined} (the task takes no context)
+   */
+  readonly context?: Context;
+  /**
+   * The zod schema of the result.
+   *
+   * @default {undefined} (any JSON value)
+   */
+  readonly result?: Result;
+  /**
+   * The queue the task waits in.
+   *
+   * @default {the queue of the client or pool that enqueues it}
+   */
+  readonly queue?: string;
+  /**
+   * What becomes of a run that a stop cuts off: back to the head of the queue, or canceled.
+   *
+   * @default {the pool's `interrupted`}
+   */
+  readonly interrupted?: Interrupted;
+}
+
+/**
+ * A task as declared: a name, its schemas and options. Made by {@linkcode defineTask}; handed to
+ * `pool.task`, `enqueue` and `handle`.
+ */
+export interface TaskDefinition<
+  Context extends ContextSchema | NoSchema = ContextSchema | NoSchema,
+  Result extends ContextSchema | NoSchema = ContextSchema | NoSchema,
+> {
+  /** The task's name. */
+  readonly name: string;
+  /** The schema of the context; undefined where the task takes none. */
+  readonly context: Context;
+  /** The schema of the result; undefined where any JSON will do. */
+  readonly result: Result;
+  /** The queue the task waits in; undefined for that of whoever enqueues it. */
+  readonly queue: string | undefined;
+  /** What becomes of a run that a stop cuts off; undefined for the pool's choice. */
+  readonly interrupted: Interrupted | undefined;
+}
+
+/** What runs a task. It may be sync or async; what it returns is the task's result. */
+export type TaskHandler<
+  Context extends ContextSchema | NoSchema = ContextSchema | NoSchema,
+  Result extends ContextSchema | NoSchema = ContextSchema | NoSchema,
+> = (run: TaskRun<OutputOf<Context>>) => ReturnOf<Result> | Promise<ReturnOf<Result>>;
+
+/** A definition with its handler: what `pool.tasks` holds. */
+export interface Task {
+  /** The definition. */
+  readonly definition: TaskDefinition;
+  /** The handler. */
+  readonly handler: TaskHandler;
+}
+
+const OPTIONS = ["context", "result", "queue", "interrupted"];
+
+/**
+ * Declares a task: its name, and the schemas of what goes in and what comes out. Producers and workers
+ * import the same declaration, so that both sides agree and the types follow.
+ *
+ * @param name The task's name: 1 to 128 letters, digits, `_`, `.` or `-`.
+ * @param options Its schemas, queue and behaviour.
+ * @returns The definition, to hand to `pool.task` and `enqueue`.
+ * @throws {TypeError} If an option is unknown or of the wrong type.
+ * @throws {RangeError} If the name or the queue is no allowed name.
+ *
+ * @example
+ * ```ts
+ * import { defineTask } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * export const research = defineTask("research_company", {
+ *   context: z.object({ company: z.string() }),
+ *   result: z.object({ summary: z.string() }),
+ * });
+ * ```
+ */
+export function defineTask<
+  Context extends ContextSchema | NoSchema = NoSchema,
+  Result extends ContextSchema | NoSchema = NoSchema,
+>(name: string, options: TaskOptions<Context, Result> = {}): TaskDefinition<Context, Result> {
+  checkName(name, "task");
+  const { context, result, queue, interrupted } = options;
+  const unknown = Object.keys(options).find((key) => !OPTIONS.includes(key));
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `Cannot define task '${name}': '${unknown}' is no option, allowed are ${OPTIONS.join(", ")}`,
+    );
+  }
+  for (const [option, schema] of [["context", context], ["result", result]] as const) {
+    if (schema !== undefined && typeof schema.safeParseAsync !== "function") {
+      throw new TypeError(
+        `Cannot define task '${name}': '${option}' must be a zod schema, current value is ${typeof schema}`,
+      );
+    }
+  }
+  if (queue !== undefined) checkName(queue, "queue");
+  if (interrupted !== undefined && interrupted !== "requeue" && interrupted !== "cancel") {
+    throw new TypeError(
+      `Cannot define task '${name}': 'interrupted' must be "requeue" or "cancel", current value is ` +
+        `${JSON.stringify(interrupted)}`,
+    );
+  }
+  return Object.freeze({
+    name,
+    context: context as Context,
+    result: result as Result,
+    queue,
+    interrupted,
+  });
+}
