@@ -1,0 +1,264 @@
+/**
+ * What an activity is: the shapes that the store writes and the public API shows.
+ *
+ * @module
+ */
+
+/** What a record is of: a task, or anything else that a program wants recorded. */
+export type ActivityKind = "task" | "record";
+
+/** How far an activity is. Later versions may add statuses: treat an unknown one as not ended. */
+export type ActivityStatus = "queued" | "running" | "complete" | "error" | "canceled";
+
+/** The statuses after which nothing happens any more. */
+export const TERMINAL: readonly ActivityStatus[] = ["complete", "error", "canceled"];
+
+/** An activity as lists show it: without context, result and log. */
+export interface ActivityItem {
+  /** The id of the task or record. */
+  readonly agentId: string;
+  /** A task, or a record of the program's own. */
+  readonly kind: ActivityKind;
+  /** The queue of a task; null for a record. */
+  readonly queue: string | null;
+  /** The task's name, or what the record was created with. */
+  readonly taskName: string;
+  /** How far it is. */
+  readonly status: ActivityStatus;
+  /** How many runs it had; the number of the present one. */
+  readonly attempt: number;
+  /** Runs whose handler threw. */
+  readonly failures: number;
+  /** Runs whose process died. */
+  readonly crashes: number;
+  /** Claims whose lease ran out. */
+  readonly lapses: number;
+  /** What the creator attached. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+  /** The newest message. */
+  readonly message: string | null;
+  /** How far it says it is, 0 to 100. */
+  readonly percentage: number | null;
+  /** What went wrong: the error with its causes; null where nothing did. */
+  readonly error: string | null;
+  /** When a delayed task is due; null where it was due at once. */
+  readonly runAt: Date | null;
+  /** When it was made. */
+  readonly createdAt: Date;
+  /** When it last came to wait in the queue. */
+  readonly queuedAt: Date | null;
+  /** When the present or last run started. */
+  readonly startedAt: Date | null;
+  /** When it ended. */
+  readonly endedAt: Date | null;
+}
+
+/** One line of an activity's log. */
+export interface ActivityLogEntry {
+  /** The status at that time. */
+  readonly status: ActivityStatus;
+  /** What was said. */
+  readonly message: string | null;
+  /** How far it was. */
+  readonly percentage: number | null;
+  /** When. */
+  readonly at: Date;
+}
+
+/** An activity with all there is to it. */
+export interface ActivityDetail extends ActivityItem {
+  /** The context as stored; null where it takes none or is not stored. */
+  readonly context: unknown;
+  /** The result as stored; null where there is none. */
+  readonly result: unknown;
+  /** Its log, oldest first. */
+  readonly log: readonly ActivityLogEntry[];
+}
+
+/** Which activities. Each member narrows further. */
+export interface ActivityFilter {
+  /** Only this status, or one of these. */
+  readonly status?: ActivityStatus | readonly ActivityStatus[];
+  /** Only tasks of this name. */
+  readonly taskName?: string;
+  /** Only tasks of this queue. */
+  readonly queue?: string;
+  /** Only tasks, or only records. */
+  readonly kind?: ActivityKind;
+  /**
+   * Only those whose metadata has each of these members with this very value. Names are 1 to 64 letters,
+   * digits, `_`, `.` or `-`; values are strings, finite numbers, booleans or null.
+   */
+  readonly metadata?: Readonly<Record<string, string | number | boolean | null>>;
+}
+
+/** Which page of which activities. */
+export interface ActivityListOptions extends ActivityFilter {
+  /**
+   * How many at most, 1 to 1,000.
+   *
+   * @default {50}
+   */
+  readonly limit?: number;
+  /**
+   * The `next` of the page before.
+   *
+   * @default {undefined} (the first page)
+   */
+  readonly after?: string | null;
+}
+
+/** A page of activities, newest first. */
+export interface ActivityPage {
+  /** The activities. */
+  readonly items: readonly ActivityItem[];
+  /** The cursor of the next page; null where this is the last. */
+  readonly next: string | null;
+}
+
+/** What `metrics` looks at. */
+export interface ActivityMetricsOptions {
+  /**
+   * Only tasks that were created, or ended, at or after this time.
+   *
+   * @default {undefined} (all there are)
+   */
+  readonly since?: Date;
+}
+
+/** Times of a number of tasks, in milliseconds. */
+export interface ActivityTimes {
+  /** The mean. */
+  readonly mean: number;
+  /** The largest. */
+  readonly max: number;
+}
+
+/** What is counted for one task name. */
+export interface TaskMetrics {
+  /** The task's name. */
+  readonly taskName: string;
+  /** How many are in each status. */
+  readonly counts: Readonly<Partial<Record<ActivityStatus, number>>>;
+  /** From being due until the (last) run started; null where none started. */
+  readonly wait: ActivityTimes | null;
+  /** From the start of the last run to the end; null where none ended. */
+  readonly run: ActivityTimes | null;
+}
+
+/** What `metrics` answers. */
+export interface ActivityMetrics {
+  /** How many tasks are in each status. */
+  readonly counts: Readonly<Partial<Record<ActivityStatus, number>>>;
+  /** The same and times, per task name. */
+  readonly tasks: readonly TaskMetrics[];
+}
+
+/** A row to be made for a task. */
+export interface NewTaskRow {
+  /** The task's id. */
+  readonly agentId: string;
+  /** The task's name. */
+  readonly taskName: string;
+  /** The queue it will wait in. */
+  readonly queue: string;
+  /** The broker's id. */
+  readonly brokerId: string;
+  /** The context's JSON; null where it takes none or is not to be stored. */
+  readonly context: string | null;
+  /** The metadata's JSON: an object. */
+  readonly metadata: string;
+  /** When it is due; undefined for at once. */
+  readonly runAt?: Date;
+  /** The task below whose handler it was enqueued. */
+  readonly parentId?: string;
+}
+
+/** What became of a row to be made. */
+export type InsertOutcome =
+  /** It was made (or opened again, where a row of that id was never accepted). */
+  | { readonly kind: "inserted" }
+  /** There is one with the same task and context. */
+  | { readonly kind: "same"; readonly status: ActivityStatus; readonly token: string }
+  /** The id is taken by another task or context, or by a record. */
+  | { readonly kind: "conflict"; readonly taskName: string };
+
+/** A row's state, as far as the fence goes. */
+export interface RowState {
+  /** Its status. */
+  readonly status: ActivityStatus;
+  /** Its token. */
+  readonly token: string;
+}
+
+/** What is to be written of a task's life. */
+export interface ActivityWrite {
+  /** The task. */
+  readonly agentId: string;
+  /** The token of the transition; a row with a newer one refuses it. */
+  readonly token: string;
+  /** The status it comes to; undefined for progress alone, which needs a running row of this very token. */
+  readonly status?: ActivityStatus;
+  /** The message of row and log. */
+  readonly message?: string;
+  /** The percentage of row and log. */
+  readonly percentage?: number;
+  /** The result's JSON. */
+  readonly result?: string;
+  /** What went wrong. */
+  readonly error?: string;
+  /** Counters that changed. */
+  readonly counters?: {
+    readonly attempt?: number;
+    readonly failures?: number;
+    readonly crashes?: number;
+    readonly lapses?: number;
+  };
+  /** A line that precedes this one in the log alone, such as that of the failed attempt. */
+  readonly logFirst?: { readonly status: ActivityStatus; readonly message: string };
+}
+
+/**
+ * What became of a write: `written` (also where the very same write had been there already), `refused` by
+ * what the row says, `missing` where there is no row, or `invalid` where the database refuses the data
+ * itself; then nothing was changed and the caller writes the failure instead.
+ */
+export type WriteOutcome =
+  | { readonly kind: "written" }
+  | { readonly kind: "refused"; readonly row: RowState }
+  | { readonly kind: "missing" }
+  | { readonly kind: "invalid"; readonly reason: string };
+
+/** A task's row, as far as the library itself needs it. */
+export interface TaskRow extends RowState {
+  /** Its id. */
+  readonly agentId: string;
+  /** Its name. */
+  readonly taskName: string;
+  /** Its queue. */
+  readonly queue: string | null;
+  /** Its kind. */
+  readonly kind: ActivityKind;
+  /** The context's JSON; null where it takes none or it is not stored. */
+  readonly context: string | null;
+  /** The result's JSON; null where there is none. */
+  readonly result: string | null;
+  /** What went wrong. */
+  readonly error: string | null;
+  /** The newest message. */
+  readonly message: string | null;
+  /** How far it says it is. */
+  readonly percentage: number | null;
+  /** The metadata's JSON. */
+  readonly metadata: string;
+  /** Counters. */
+  readonly attempt: number;
+  /** Runs whose handler threw. */
+  readonly failures: number;
+  /** Runs whose process died. */
+  readonly crashes: number;
+  /** Claims whose lease ran out. */
+  readonly lapses: number;
+  /** When it is due. */
+  readonly runAt: Date | null;
+}
