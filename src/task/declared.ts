@@ -1,0 +1,38 @@
+/**
+ * The pools that the program has constructed: how a worker finds its tasks.
+ *
+ * @module
+ */
+import { ConfigError } from "../errors.ts";
+import type { Task } from "./definition.ts";
+
+/** A pool as its worker sees it. */
+export interface DeclaredPool {
+  /** Its name. */
+  readonly name: string;
+  /** Its queue. */
+  readonly queueName: string;
+  /** Its tasks. */
+  readonly tasks: ReadonlyMap<string, Task>;
+}
+
+const pools = new Map<string, DeclaredPool>();
+
+/**
+ * Enters a pool.
+ *
+ * @throws {ConfigError} If there is one of its name.
+ */
+export function declarePool(pool: DeclaredPool): void {
+  if (pools.has(pool.name)) {
+    throw new ConfigError(
+      `Cannot make a second pool named '${pool.name}': give each pool a 'name' of its own (default: its queue's name)`,
+    );
+  }
+  pools.set(pool.name, pool);
+}
+
+/** The pools constructed so far, by name. */
+export function declaredPools(): ReadonlyMap<string, DeclaredPool> {
+  return pools;
+}
