@@ -4,6 +4,7 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
+import type { Database } from "./context.ts";
 import type { Task } from "./definition.ts";
 
 /** A pool as its worker sees it. */
@@ -12,6 +13,8 @@ export interface DeclaredPool {
   readonly name: string;
   /** Its queue. */
   readonly queueName: string;
+  /** How the program opens a connection to the database, where it does so itself (option `db`). */
+  readonly openDatabase?: (url: string) => Database;
   /** Its tasks. */
   readonly tasks: ReadonlyMap<string, Task>;
 }

@@ -1,0 +1,101 @@
+/**
+ * What a supervisor tells a worker over its standard input, a line each, and what the worker answers when
+ * it is ready. Passwords travel here and nowhere else: neither in arguments nor in the environment.
+ *
+ * @module
+ */
+import type { ActivityMessages, BrokerAddress, DatabaseAddress } from "../config.ts";
+
+/** The first line: all that a worker is to know. */
+export interface BootRecord {
+  /** The version of this record. Supervisor and worker run the same library, so another one is a mix-up. */
+  readonly v: 1;
+  /** Who started it. */
+  readonly supervisorId: string;
+  /** `<supervisorId>/<number>/<spawn>`. */
+  readonly workerId: string;
+  /** Its number in its pool, from 0. */
+  readonly number: number;
+  /** The pool's name. */
+  readonly pool: string;
+  /** The pool's queue. */
+  readonly queueName: string;
+  /** The names of the supervisor's tasks: what the worker must declare. */
+  readonly tasks: readonly string[];
+  /** Where the broker is. */
+  readonly broker: BrokerAddress;
+  /** Where the database is. */
+  readonly database: DatabaseAddress;
+  /** The prefix of the tables. */
+  readonly tablePrefix: string;
+  /** The library's own activity messages. */
+  readonly messages: ActivityMessages;
+  /** How many tasks at once. */
+  readonly concurrency: number;
+  /** The lease of a claim, in milliseconds. */
+  readonly leaseMs: number;
+  /** The most bytes of a context or a result. */
+  readonly maxContextBytes: number;
+  /** Whether rows keep the context. */
+  readonly storeContext: boolean;
+  /** Names of variables that are set in the supervisor and not granted to the worker. */
+  readonly ungranted: readonly string[];
+  /** A compiled binary's scope, which it must narrow itself to; null where Deno's flags hold it. */
+  readonly selfScope: SelfScope | null;
+}
+
+/** What a compiled worker may keep, per kind: all of it, or these entries. A kind not named is given up. */
+export type SelfScope = Readonly<Partial<Record<Deno.PermissionName, true | readonly string[]>>>;
+
+/** The line that ends a worker in good order. */
+export const STOP_LINE = "stop";
+
+/** What a worker says when it is ready, or cannot be. */
+export interface ReadyMessage {
+  /** The names of the tasks that its module declares for the pool. */
+  readonly tasks: readonly string[];
+  /** The names of the pools that its module declares. */
+  readonly pools: readonly string[];
+  /** The queue of the pool that it found; null where there is none of the name. */
+  readonly queueName: string | null;
+  /** The stack of the call that became the loop, where the program acted while it was being evaluated. */
+  readonly caller: string | null;
+}
+
+/** The boot record as a line. */
+export function encodeBootRecord(record: BootRecord): string {
+  return JSON.stringify(record);
+}
+
+/**
+ * The boot record of a line.
+ *
+ * @throws {TypeError} If it is none, as when a program is started with the worker's marker by hand.
+ */
+export function decodeBootRecord(line: string | undefined): BootRecord {
+  let record: unknown;
+  try {
+    record = JSON.parse(line ?? "");
+  } catch (error) {
+    throw new TypeError(
+      "Cannot start as a worker: the first line of standard input is no boot record; only a pool starts workers",
+      { cause: error },
+    );
+  }
+  if (typeof record !== "object" || record === null || (record as { v?: unknown }).v !== 1) {
+    throw new TypeError(
+      "Cannot start as a worker: the boot record is of another version of the library",
+    );
+  }
+  return record as BootRecord;
+}
+
+/** What a worker said when it got ready. */
+export function decodeReadyMessage(text: string): ReadyMessage {
+  return JSON.parse(text) as ReadyMessage;
+}
+
+/** Whether two lists hold the same names. */
+export function sameNames(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((name) => b.includes(name));
+}

@@ -1,0 +1,202 @@
+/**
+ * A worker's loop: claims while there are free slots, waits for a hint while there is nothing, asks once a
+ * second whether its claims are still its own, and ends when it is told to.
+ *
+ * @module
+ */
+import type { ActivityStore } from "../activity/store.ts";
+import type { Claim, ClaimState, Queue } from "../broker/broker.ts";
+import { monotonicMs, repeat, sleep } from "../clock.ts";
+import { ConnectionError } from "../errors.ts";
+import { workerLogger } from "../log/lifecycle.ts";
+import type { Task } from "../task/definition.ts";
+import { Run, type RunEnvironment } from "./run.ts";
+import { giveBackUnknown, restoreOrphans } from "./unusual.ts";
+
+/** How long an idle worker waits for a hint; a broker may shorten it. */
+const IDLE_WAIT_MS = 5_000;
+/** Between two claims while the broker does not know this worker (yet), or does not answer. */
+const TRY_AGAIN_MS = 250;
+const CHECK_EVERY_MS = 1_000;
+/** How often one and the same trouble is logged. */
+const SAY_AGAIN_MS = 5_000;
+
+/** What a loop is made of. */
+export interface LoopParts extends RunEnvironment {
+  /** `<supervisorId>/<number>/<spawn>`. */
+  readonly workerId: string;
+  /** The pool's tasks. */
+  readonly tasks: ReadonlyMap<string, Task>;
+  /** How many tasks at once. */
+  readonly concurrency: number;
+  /** The lease of a claim, in milliseconds. */
+  readonly leaseMs: number;
+  /** The queue. */
+  readonly queue: Queue;
+  /** The rows. */
+  readonly store: ActivityStore;
+}
+
+/** The loop of one worker. */
+export class ClaimLoop {
+  readonly #parts: LoopParts;
+  readonly #runs = new Map<string, Run>();
+  readonly #stop = new AbortController();
+  /** Resolves the wait of a loop without a free slot. */
+  #wakeUp: () => void = () => {};
+  #trouble = { said: -Infinity };
+
+  constructor(parts: LoopParts) {
+    this.#parts = parts;
+    parts.stopping.addEventListener("abort", () => this.stop(), { once: true });
+    if (parts.stopping.aborted) this.stop();
+  }
+
+  /** Claims nothing more; `run` resolves when what runs has ended. */
+  stop(): void {
+    this.#stop.abort();
+    this.#wakeUp();
+  }
+
+  /** The runs under way. */
+  get runs(): readonly Run[] {
+    return [...this.#runs.values()];
+  }
+
+  /** Runs until stopped and every run has ended, or what is left of them is lost. */
+  async run(): Promise<void> {
+    const stopChecking = repeat(CHECK_EVERY_MS, () => this.#check());
+    try {
+      while (!this.#stop.signal.aborted) {
+        if (this.#runs.size >= this.#parts.concurrency) await this.#slotOrStop();
+        else await this.#claimOrWait();
+      }
+      while (this.runs.some((run) => !run.isLost)) await this.#slotOrStop();
+    } finally {
+      await stopChecking();
+    }
+  }
+
+  #slotOrStop(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wakeUp = resolve;
+    });
+  }
+
+  async #claimOrWait(): Promise<void> {
+    const { queue, workerId, concurrency, leaseMs } = this.#parts;
+    const { signal } = this.#stop;
+    try {
+      const answer = await queue.claim({
+        workerId,
+        slots: concurrency - this.#runs.size,
+        holding: [...this.#runs.keys()],
+        leaseMs,
+      });
+      for (const claim of answer.claims) this.#start(claim);
+      if (answer.orphans.length > 0) await restoreOrphans(answer.orphans, this.#parts);
+      if (!answer.registered) return await sleep(TRY_AGAIN_MS, { signal });
+      if (answer.claims.length > 0) return;
+      await queue.wait({
+        timeoutMs: Math.min(IDLE_WAIT_MS, answer.nextDueMs ?? IDLE_WAIT_MS),
+        signal,
+      });
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      this.#sayTrouble("Cannot claim", error);
+      await sleep(TRY_AGAIN_MS, { signal });
+    }
+  }
+
+  #start(claim: Claim): void {
+    const task = this.#parts.tasks.get(claim.name);
+    if (task === undefined) {
+      giveBackUnknown(claim, this.#parts).catch((error: unknown) =>
+        this.#sayTrouble(`Cannot give back task ${claim.name} ${claim.id}`, error)
+      );
+      return;
+    }
+    const run = new Run(claim, task, this.#parts);
+    this.#runs.set(claim.id, run);
+    this.#supervise(run);
+  }
+
+  async #supervise(run: Run): Promise<void> {
+    try {
+      await run.execute();
+    } catch (error) {
+      this.#sayTrouble(`Cannot run task ${run.claim.name} ${run.claim.id}`, error);
+      await this.#giveBack(run.claim);
+    } finally {
+      this.#runs.delete(run.claim.id);
+      this.#wakeUp();
+    }
+  }
+
+  /** The stores failed, not the task: it waits a moment and costs it nothing. */
+  async #giveBack(claim: Claim): Promise<void> {
+    try {
+      await this.#parts.queue.release(claim, { delayMs: 1_000 });
+    } catch (error) {
+      // The next claim's `holding` no longer names it, which gives it back too.
+      this.#sayTrouble(`Cannot give back task ${claim.name} ${claim.id}`, error);
+    }
+  }
+
+  async #check(): Promise<void> {
+    const runs = this.runs.filter((run) => !run.isLost);
+    if (runs.length === 0) return;
+    try {
+      const states = await this.#parts.queue.check(runs.map((run) => run.claim));
+      for (const [index, run] of runs.entries()) {
+        const state = states[index];
+        if (state !== undefined && this.#runs.has(run.claim.id)) await this.#apply(run, state);
+      }
+    } catch (error) {
+      this.#sayTrouble("Cannot ask for the claims", error);
+    }
+  }
+
+  async #apply(run: Run, state: ClaimState): Promise<void> {
+    switch (state) {
+      case "own":
+        return;
+      case "cancel":
+        run.cancel();
+        return;
+      case "gone":
+        // The broker lost its data, or the run is just being settled. While it runs, it is still ours.
+        if (!await this.#reassert(run)) this.#lose(run);
+        return;
+      case "lost":
+        this.#lose(run);
+        return;
+      default:
+        return state satisfies never;
+    }
+  }
+
+  async #reassert(run: Run): Promise<boolean> {
+    const row = await this.#parts.store.readRow(run.claim.id);
+    const ended = row !== undefined && row.status !== "queued" && row.status !== "running";
+    if (ended || !this.#runs.has(run.claim.id)) return true;
+    const { queue, workerId, leaseMs } = this.#parts;
+    return await queue.reassert(run.claim, { workerId, leaseMs });
+  }
+
+  /** A worker that lost a run ends once its others have: what the lost handler still does is not to be trusted. */
+  #lose(run: Run): void {
+    workerLogger().warn(
+      `Lost task ${run.claim.name} ${run.claim.id} to another worker: this run writes nothing more, the worker ends`,
+    );
+    run.lose("The run was lost: another worker has the task now");
+    this.stop();
+  }
+
+  #sayTrouble(what: string, error: unknown): void {
+    const now = monotonicMs();
+    if (now - this.#trouble.said < SAY_AGAIN_MS) return;
+    this.#trouble = { said: now };
+    workerLogger().warn(`${what}: ${(error as Error).message}`);
+  }
+}

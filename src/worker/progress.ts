@@ -1,0 +1,101 @@
+/**
+ * A run's progress: every update goes out to those who watch at once, row and log keep the last of each
+ * 250 ms and always the final one.
+ *
+ * @module
+ */
+import type { ActivityStore } from "../activity/store.ts";
+import type { Claim, Queue } from "../broker/broker.ts";
+import { after } from "../clock.ts";
+import type { ProgressOptions, TaskActivity } from "../task/context.ts";
+import { sanitizeText } from "../task/text.ts";
+
+const KEEP_EVERY_MS = 250;
+const MESSAGE_BYTES = 1_024;
+
+interface Update {
+  readonly message: string;
+  readonly percentage?: number;
+}
+
+/** What {@linkcode Progress} is made of. */
+export interface ProgressParts {
+  /** The run's claim. */
+  readonly claim: Claim;
+  /** Its queue. */
+  readonly queue: Queue;
+  /** The rows. */
+  readonly store: ActivityStore;
+  /** Aborts when the run may write nothing any more. */
+  readonly lost: AbortSignal;
+  /** Told of a message that could not be sent or kept. */
+  readonly warn: (message: string) => void;
+}
+
+/** The activity handle of one run. */
+export class Progress implements TaskActivity {
+  readonly #parts: ProgressParts;
+  #pending: Update | undefined;
+  #cancelTimer: (() => void) | undefined;
+  #worded: string | undefined;
+  #closed = false;
+
+  constructor(parts: ProgressParts) {
+    this.#parts = parts;
+  }
+
+  /** What the handler worded its failure with; undefined where it did not. */
+  get wordedFailure(): string | undefined {
+    return this.#worded;
+  }
+
+  async update(message: string, options: ProgressOptions = {}): Promise<void> {
+    const { percentage } = options;
+    if (percentage !== undefined && !(percentage >= 0 && percentage <= 100)) {
+      throw new RangeError(
+        `Cannot update the activity: 'percentage' must be a number from 0 to 100, current value is ${percentage}`,
+      );
+    }
+    const { lost, queue, claim, warn } = this.#parts;
+    if (this.#closed || lost.aborted) return;
+    const update = {
+      message: sanitizeText(String(message), MESSAGE_BYTES),
+      ...(percentage === undefined ? {} : { percentage }),
+    };
+    this.#pending = update;
+    this.#cancelTimer ??= after(KEEP_EVERY_MS, () => this.#keep());
+    try {
+      await queue.publish(
+        { kind: "progress", id: claim.id },
+        JSON.stringify({ status: "running", percentage: null, ...update }),
+      );
+    } catch (error) {
+      // A watcher misses this one; the row has it. The handler is not to fail for it.
+      warn(`Cannot send progress of task ${claim.name} ${claim.id}: ${(error as Error).message}`);
+    }
+  }
+
+  error(message: string): Promise<void> {
+    this.#worded = sanitizeText(String(message), MESSAGE_BYTES);
+    return this.update(this.#worded);
+  }
+
+  /** Keeps the final update; called before the run's end is written. Later updates are let fall. */
+  close(): void {
+    this.#closed = true;
+    this.#keep();
+  }
+
+  #keep(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    const update = this.#pending;
+    this.#pending = undefined;
+    const { claim, store, lost, warn } = this.#parts;
+    if (update === undefined || lost.aborted) return;
+    store.write({ agentId: claim.id, token: claim.token, ...update }, { signal: lost }).catch(
+      (error: unknown) =>
+        warn(`Cannot keep progress of task ${claim.name} ${claim.id}: ${(error as Error).message}`),
+    );
+  }
+}

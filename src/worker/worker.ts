@@ -1,0 +1,225 @@
+/**
+ * A worker's life: hear what it is, connect, say ready, run the loop, clean up.
+ *
+ * @module
+ */
+import { openDatabase } from "../activity/connection.ts";
+import { ActivityStore } from "../activity/store.ts";
+import type { Queue } from "../broker/broker.ts";
+import { RedisBroker } from "../broker/redis/redis_broker.ts";
+import { sleep, withDeadline } from "../clock.ts";
+import { ConnectionError } from "../errors.ts";
+import { captureConsole, takeOverLogging } from "../log/capture.ts";
+import { workerLogger } from "../log/lifecycle.ts";
+import { LogPublisher } from "../log/publisher.ts";
+import {
+  type BootRecord,
+  decodeBootRecord,
+  type ReadyMessage,
+  sameNames,
+  STOP_LINE,
+} from "../process/handshake.ts";
+import { setWorkerConnections } from "../role.ts";
+import type { Database } from "../task/context.ts";
+import { declaredPools } from "../task/declared.ts";
+import { readLines } from "./lines.ts";
+import { ClaimLoop } from "./loop.ts";
+import { narrowToScope } from "./self_scope.ts";
+
+/** How long a worker whose supervisor died spends on giving its claims back. */
+const ORPHAN_MS = 800;
+/** How long the end of a worker waits for each thing it closes. */
+const CLOSE_MS = 1_000;
+
+/** How the loop came to run. */
+export interface RunWorkerOptions {
+  /** The stack of the program's call that became the loop; absent where the program was only evaluated. */
+  readonly caller?: string;
+}
+
+/** Runs this process as the worker that its supervisor described, and ends the process. */
+export async function runWorker(options: RunWorkerOptions): Promise<void> {
+  const lines = readLines(Deno.stdin.readable);
+  const first = await lines.next();
+  const boot = decodeBootRecord(first.done ? undefined : first.value);
+  if (boot.selfScope !== null) await narrowToScope(boot.selfScope);
+  const worker = await Worker.open(boot);
+  const code = await worker.live(lines, options.caller ?? null);
+  // The program's own timers and servers must not keep a worker that is done.
+  Deno.exit(code);
+}
+
+class Worker {
+  readonly #boot: BootRecord;
+  readonly #broker: RedisBroker;
+  readonly #queue: Queue;
+  readonly #brokerId: string;
+  readonly #store: ActivityStore;
+  readonly #publisher: LogPublisher;
+  readonly #stop = new AbortController();
+  #handlerDatabase: Database | undefined;
+  #loop: ClaimLoop | undefined;
+  #orphaned = false;
+
+  private constructor(parts: {
+    boot: BootRecord;
+    broker: RedisBroker;
+    queue: Queue;
+    brokerId: string;
+    store: ActivityStore;
+    publisher: LogPublisher;
+  }) {
+    this.#boot = parts.boot;
+    this.#broker = parts.broker;
+    this.#queue = parts.queue;
+    this.#brokerId = parts.brokerId;
+    this.#store = parts.store;
+    this.#publisher = parts.publisher;
+  }
+
+  static async open(boot: BootRecord): Promise<Worker> {
+    const { broker: address, database, tablePrefix, messages, storeContext, queueName } = boot;
+    const declared = declaredPools().get(boot.pool);
+    const store = new ActivityStore({
+      address: database,
+      tablePrefix,
+      messages,
+      storeContext,
+      ...(declared?.openDatabase === undefined ? {} : { db: declared.openDatabase }),
+    });
+    const broker = new RedisBroker(address, { clientName: `agentexec-worker-${boot.number}` });
+    await Promise.all([store.connect(), broker.connect()]);
+    const queue = broker.queue(queueName);
+    const brokerId = await queue.open();
+    const publisher = new LogPublisher({
+      workerId: boot.workerId,
+      number: boot.number,
+      pid: Deno.pid,
+      publish: (message) =>
+        queue.publish({ kind: "log", supervisorId: boot.supervisorId }, message),
+      fallback: writeToStderr,
+    });
+    await takeOverLogging(publisher);
+    captureConsole();
+    setWorkerConnections({ broker: address, database, tablePrefix, queueName });
+    return new Worker({ boot, broker, queue, brokerId, store, publisher });
+  }
+
+  /** Runs until told to stop, or orphaned. Answers with the exit code. */
+  async live(lines: AsyncIterator<string>, caller: string | null): Promise<number> {
+    const { supervisorId } = this.#boot;
+    await this.#queue.subscribe({ kind: "stop", supervisorId }, {
+      onMessage: () => this.#stop.abort(),
+    });
+    const hearing = this.#hear(lines);
+    const declared = await this.#sayReady(caller);
+    if (declared !== undefined) {
+      this.#loop = new ClaimLoop({
+        workerId: this.#boot.workerId,
+        tasks: declared.tasks,
+        concurrency: this.#boot.concurrency,
+        leaseMs: this.#boot.leaseMs,
+        queue: this.#queue,
+        store: this.#store,
+        brokerId: this.#brokerId,
+        messages: this.#boot.messages,
+        maxResultBytes: this.#boot.maxContextBytes,
+        storeContext: this.#boot.storeContext,
+        ungranted: this.#boot.ungranted,
+        database: () => this.#database(),
+        stopping: this.#stop.signal,
+      });
+      await Promise.race([this.#loop.run(), hearing]);
+    } else {
+      await Promise.race([hearing, aborted(this.#stop.signal)]);
+    }
+    if (this.#orphaned) await this.#giveUp();
+    await this.#close();
+    return 0;
+  }
+
+  /** Resolves when the supervisor is gone; its word to stop only ends the loop. */
+  async #hear(lines: AsyncIterator<string>): Promise<void> {
+    for (;;) {
+      const line = await lines.next();
+      if (line.done) break;
+      if (line.value === STOP_LINE) this.#stop.abort();
+    }
+    this.#orphaned = true;
+    this.#stop.abort();
+  }
+
+  /** Says what this module declares; answers with the pool where it is what the supervisor expects. */
+  async #sayReady(caller: string | null) {
+    const declared = declaredPools().get(this.#boot.pool);
+    const message: ReadyMessage = {
+      tasks: [...(declared?.tasks.keys() ?? [])],
+      pools: [...declaredPools().keys()],
+      queueName: declared?.queueName ?? null,
+      caller,
+    };
+    await this.#queue.ready(this.#boot.workerId, JSON.stringify(message));
+    if (declared === undefined || declared.queueName !== this.#boot.queueName) return undefined;
+    // Its supervisor refuses other names too; until it says so, nothing is to be claimed under them.
+    const expected = this.#boot.tasks.every((name) => declared.tasks.has(name));
+    return expected ? declared : undefined;
+  }
+
+  #database(): Database {
+    const declared = declaredPools().get(this.#boot.pool);
+    this.#handlerDatabase ??= openDatabase(this.#boot.database, {
+      ...(declared?.openDatabase === undefined ? {} : { db: declared.openDatabase }),
+      connections: 2,
+    });
+    return this.#handlerDatabase;
+  }
+
+  /** The supervisor died: the runs are told, and their tasks go back at once, so that they run elsewhere. */
+  async #giveUp(): Promise<void> {
+    const runs = this.#loop?.runs ?? [];
+    workerLogger().warn(`The supervisor is gone: giving back ${runs.length} tasks and ending`);
+    const all = Promise.allSettled(runs.map(async (run) => {
+      run.lose("The supervisor of this worker died");
+      const { outcome, token } = await this.#queue.release(run.claim);
+      if (outcome !== "done") return;
+      await this.#store.write({
+        agentId: run.claim.id,
+        token,
+        status: "queued",
+        message: "Interrupted: the supervisor died",
+      });
+    }));
+    await Promise.race([all, sleep(ORPHAN_MS)]);
+  }
+
+  async #close(): Promise<void> {
+    const limited = (what: string, work: Promise<unknown>) =>
+      withDeadline(work, {
+        ms: CLOSE_MS,
+        error: () => new ConnectionError(`Cannot close ${what} within 1 s`, { retryable: true }),
+      }).catch((error: Error) => writeToStderr(error.message));
+    await limited("the handlers' database", this.#handlerDatabase?.destroy() ?? Promise.resolve());
+    await limited("the activity store", this.#store.close());
+    await limited("the log", this.#publisher.close());
+    await limited("the broker", this.#broker.close());
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+const encoder = new TextEncoder();
+
+/** The pipe that the supervisor always drains: for what cannot go by the broker. */
+function writeToStderr(line: string): void {
+  try {
+    Deno.stderr.writeSync(encoder.encode(`${line}\n`));
+  } catch (error) {
+    // Nobody reads any more: the supervisor is gone, and with it every place to report to.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
