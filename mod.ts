@@ -1,0 +1,116 @@
+/**
+ * A worker pool for AI-agent work: tasks run in worker processes that may only do what they were granted,
+ * wait in Redis, and leave a full record in Postgres or SQLite.
+ *
+ * Declare a task where producers and workers can both import it, give a pool its handler, run the pool, and
+ * enqueue from anywhere:
+ *
+ * @example One whole program
+ * ```ts
+ * import { Client, defineTask, Pool } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const research = defineTask("research_company", {
+ *   context: z.object({ company: z.string() }),
+ *   result: z.object({ summary: z.string() }),
+ * });
+ *
+ * const pool = new Pool({
+ *   name: "docs",
+ *   brokerUrl: "redis://localhost:6379",
+ *   databaseUrl: "postgres://localhost/agents",
+ *   permissions: { net: ["api.openai.com"], env: ["OPENAI_API_KEY"] },
+ * });
+ *
+ * pool.task(research, async ({ context, activity, signal }) => {
+ *   await activity.update(`Reading about ${context.company}`, { percentage: 10 });
+ *   const page = await fetch("https://api.openai.com/v1/models", { signal });
+ *   return { summary: `${context.company}: ${page.status}` };
+ * });
+ *
+ * async function worker() {
+ *   await pool.migrate(); // once, or with each release
+ *   await pool.run(); // starts the workers, blocks until SIGTERM or Ctrl+C
+ * }
+ *
+ * async function producer() {
+ *   await using client = new Client({
+ *     brokerUrl: "redis://localhost:6379",
+ *     databaseUrl: "postgres://localhost/agents",
+ *   });
+ *   const task = await client.enqueue(research, { company: "Acme" });
+ *   const { summary } = await task.result({ timeout: { minutes: 10 } });
+ *   console.log(summary);
+ * }
+ * ```
+ *
+ * @module
+ */
+export {
+  type ActivityDetail,
+  type ActivityFilter,
+  type ActivityItem,
+  type ActivityKind,
+  type ActivityListOptions,
+  type ActivityLogEntry,
+  type ActivityMetrics,
+  type ActivityMetricsOptions,
+  type ActivityPage,
+  type ActivityStatus,
+  type ActivityTimes,
+  type TaskMetrics,
+} from "./src/activity/activity.ts";
+export {
+  type ActivityDatabase,
+  type ActivityLogTable,
+  type ActivityTable,
+} from "./src/activity/schema.ts";
+export { type Depth } from "./src/broker/broker.ts";
+export { Client, type ClientOptions, type EnqueueManyOptions, type EnqueueOptions } from "./src/client/client.ts";
+export { TaskHandle, type TaskProgress } from "./src/client/handle.ts";
+export { type Duration } from "./src/clock.ts";
+export { CONF, type Configuration } from "./src/config.ts";
+export {
+  ActivityOwnedError,
+  AgentexecError,
+  ConfigError,
+  ConnectionError,
+  EnqueueError,
+  EnqueueManyError,
+  EnqueueUncertainError,
+  IncompatibleError,
+  MigrationError,
+  ResultExpiredError,
+  ResultTimeoutError,
+  StartError,
+  TaskCanceledError,
+  TaskConflictError,
+  TaskFailedError,
+  ValidationError,
+} from "./src/errors.ts";
+export { type PoolOptions } from "./src/pool/options.ts";
+export { Pool, type ShutdownOptions, type ShutdownReport, type StartOptions } from "./src/pool/pool.ts";
+export { type WorkerInfo, type WorkerState } from "./src/pool/worker_slot.ts";
+export { type Role } from "./src/role.ts";
+export {
+  type ContextSchema,
+  type Database,
+  type ProgressOptions,
+  type TaskActivity,
+  type TaskLog,
+  type TaskRun,
+} from "./src/task/context.ts";
+export { currentTask } from "./src/task/current.ts";
+export {
+  defineTask,
+  type InputOf,
+  type Interrupted,
+  type NoSchema,
+  type OutputOf,
+  type ResultOf,
+  type ReturnOf,
+  type Task,
+  type TaskDefinition,
+  type TaskHandler,
+  type TaskOptions,
+} from "./src/task/definition.ts";

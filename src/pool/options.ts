@@ -1,0 +1,280 @@
+/**
+ * The options of a pool, checked once, with their defaults.
+ *
+ * @module
+ */
+import type { ClientOptions } from "../client/client.ts";
+import { type Duration, toMilliseconds } from "../clock.ts";
+import { checkName, CONF, netAddress } from "../config.ts";
+import type { Interrupted } from "../task/definition.ts";
+
+/** The options of {@linkcode Pool}: those of a {@linkcode Client}, and what its workers are. */
+export interface PoolOptions extends ClientOptions {
+  /**
+   * The pool's name, unique in the program: 1 to 128 letters, digits, `_`, `.` or `-`.
+   *
+   * @default {the name of its queue}
+   */
+  readonly name?: string;
+  /**
+   * What the workers may do, as allow lists: `read`, `write`, `net`, `env`, `sys`, `run`, `ffi`. A kind that
+   * is not named is not granted. The addresses of broker and database are granted always.
+   *
+   * @default {} (nothing else)
+   */
+  readonly permissions?: Deno.PermissionOptionsObject;
+  /**
+   * How many worker processes, at least 1.
+   *
+   * @default {CONF.numWorkers} (`AGENTEXEC_NUM_WORKERS`, else 4)
+   */
+  readonly numWorkers?: number;
+  /**
+   * How many tasks one worker runs at once, at least 1. More than one suits handlers that wait for others;
+   * what kills one of them kills its neighbours too.
+   *
+   * @default {1}
+   */
+  readonly concurrency?: number;
+  /**
+   * The module that declares the pool's tasks in the workers, as a URL or a path.
+   *
+   * @default {Deno.mainModule}
+   */
+  readonly entrypoint?: string | URL;
+  /**
+   * The `deno.json` that the workers run under.
+   *
+   * @default {the nearest one of the entrypoint}
+   */
+  readonly config?: string | URL;
+  /**
+   * Flags of `deno run` that the workers need besides: what the supervisor was started with cannot be read
+   * back. `--import-map`, `--unstable-*`, `--v8-flags`, `--cert` and the like; no permissions.
+   *
+   * @default {[]}
+   */
+  readonly denoArgs?: readonly string[];
+  /**
+   * How long a stop waits for running tasks.
+   *
+   * @default {CONF.gracefulShutdownTimeout} (`AGENTEXEC_GRACEFUL_SHUTDOWN_TIMEOUT`, else 300 seconds)
+   */
+  readonly gracefulShutdownTimeout?: Duration;
+  /**
+   * What becomes of a run that a stop cuts off: back to the head of the queue, or canceled.
+   *
+   * @default {"requeue"}
+   */
+  readonly interrupted?: Interrupted;
+  /**
+   * How long a claim holds without being renewed. Supervisors renew every second; this is how long it takes
+   * others to notice that a whole host died.
+   *
+   * @default {seconds: 30}
+   */
+  readonly lease?: Duration;
+  /**
+   * How often this supervisor looks for claims that lapsed anywhere.
+   *
+   * @default {seconds: 5}
+   */
+  readonly sweepInterval?: Duration;
+  /**
+   * How long `start()` waits for all workers to be ready.
+   *
+   * @default {seconds: 30}
+   */
+  readonly startTimeout?: Duration;
+  /**
+   * How long `start()` goes on trying to reach the broker and the database.
+   *
+   * @default {seconds: 30}
+   */
+  readonly connectTimeout?: Duration;
+  /**
+   * How many times the process may die while a task's handler runs in it; then the task ends in an error.
+   *
+   * @default {3}
+   */
+  readonly crashLimit?: number;
+  /**
+   * Further addresses (`host:port`) of the broker that a failover may send a client to.
+   *
+   * @default {[]}
+   */
+  readonly brokerHosts?: readonly string[];
+  /**
+   * The broker's address for the workers, such as one with a user of fewer rights.
+   *
+   * @default {the supervisor's}
+   */
+  readonly workerBrokerUrl?: string;
+  /**
+   * The database's address for the workers, such as one with a user of fewer rights.
+   *
+   * @default {the supervisor's}
+   */
+  readonly workerDatabaseUrl?: string;
+}
+
+/** The options of a pool that are not its client's. */
+export const POOL_OPTIONS: readonly (keyof PoolOptions)[] = [
+  "name",
+  "permissions",
+  "numWorkers",
+  "concurrency",
+  "entrypoint",
+  "config",
+  "denoArgs",
+  "gracefulShutdownTimeout",
+  "interrupted",
+  "lease",
+  "sweepInterval",
+  "startTimeout",
+  "connectTimeout",
+  "crashLimit",
+  "brokerHosts",
+  "workerBrokerUrl",
+  "workerDatabaseUrl",
+];
+
+/** A pool's own options with their defaults, in milliseconds where they are times. */
+export interface PoolSettings {
+  /** The pool's name. */
+  readonly name: string;
+  /** Its queue. */
+  readonly queueName: string;
+  /** What its workers may do. */
+  readonly permissions: Deno.PermissionOptionsObject;
+  /** How many workers. */
+  readonly numWorkers: number;
+  /** How many tasks one of them runs at once. */
+  readonly concurrency: number;
+  /** The module that declares the tasks. */
+  readonly entrypoint: string | undefined;
+  /** The configuration file. */
+  readonly config: string | undefined;
+  /** Further flags. */
+  readonly denoArgs: readonly string[];
+  /** How long a stop waits. */
+  readonly gracefulShutdownMs: number;
+  /** What becomes of a run that a stop cuts off. */
+  readonly interrupted: Interrupted;
+  /** The lease. */
+  readonly leaseMs: number;
+  /** Between two sweeps. */
+  readonly sweepMs: number;
+  /** How long workers may take to be ready. */
+  readonly startMs: number;
+  /** How long to try to reach the stores. */
+  readonly connectMs: number;
+  /** How many crashes end a task. */
+  readonly crashLimit: number;
+  /** Further addresses of the broker. */
+  readonly brokerHosts: readonly string[];
+  /** The workers' own broker address. */
+  readonly workerBrokerUrl: string | undefined;
+  /** The workers' own database address. */
+  readonly workerDatabaseUrl: string | undefined;
+}
+
+/**
+ * The settings of options.
+ *
+ * @throws {TypeError} If an option is of the wrong type.
+ * @throws {RangeError} If a value is out of range.
+ * @throws {ConfigError} If a variable of the environment that stands in for an option is not allowed.
+ */
+export function resolvePoolOptions(options: PoolOptions): PoolSettings {
+  const queueName = options.queueName ?? CONF.queueName;
+  const name = options.name ?? queueName;
+  checkName(name, "pool");
+  const duration = (option: keyof PoolOptions, standardMs: number) => {
+    const value = options[option] as Duration | undefined;
+    return value === undefined ? standardMs : toMilliseconds(value, option);
+  };
+  return {
+    name,
+    queueName,
+    permissions: options.permissions ?? {},
+    numWorkers: count("numWorkers", options.numWorkers ?? CONF.numWorkers, 1_000),
+    concurrency: count("concurrency", options.concurrency ?? 1, 10_000),
+    entrypoint: options.entrypoint === undefined ? undefined : String(options.entrypoint),
+    config: options.config === undefined ? undefined : String(options.config),
+    denoArgs: denoArguments(options.denoArgs ?? []),
+    gracefulShutdownMs: options.gracefulShutdownTimeout === undefined
+      ? CONF.gracefulShutdownTimeout * 1_000
+      : duration("gracefulShutdownTimeout", 0),
+    interrupted: interruptedOption(options.interrupted ?? "requeue"),
+    leaseMs: atLeast("lease", duration("lease", 30_000), 2_000),
+    sweepMs: atLeast("sweepInterval", duration("sweepInterval", 5_000), 100),
+    startMs: duration("startTimeout", 30_000),
+    connectMs: duration("connectTimeout", 30_000),
+    crashLimit: count("crashLimit", options.crashLimit ?? 3, 1_000),
+    brokerHosts: (options.brokerHosts ?? []).map(brokerHost),
+    workerBrokerUrl: options.workerBrokerUrl,
+    workerDatabaseUrl: options.workerDatabaseUrl,
+  };
+}
+
+function count(option: string, value: number, most: number): number {
+  if (!Number.isInteger(value) || value < 1 || value > most) {
+    throw new RangeError(
+      `Cannot use '${option}': it must be a whole number from 1 to ${most}, current value is ${value}`,
+    );
+  }
+  return value;
+}
+
+function atLeast(option: string, ms: number, least: number): number {
+  if (ms < least) {
+    throw new RangeError(
+      `Cannot use '${option}': it must be at least ${least} ms, current value is ${ms} ms`,
+    );
+  }
+  return ms;
+}
+
+/** Refuses anything but the two things that can become of a run that was cut off. */
+export function interruptedOption(value: Interrupted): Interrupted {
+  if (value !== "requeue" && value !== "cancel") {
+    throw new TypeError(
+      `Cannot use 'interrupted': it must be "requeue" or "cancel", current value is ${
+        JSON.stringify(value)
+      }`,
+    );
+  }
+  return value;
+}
+
+/** Permissions come from `permissions` alone, so that what a worker may do is said in one place. */
+function denoArguments(given: readonly string[]): readonly string[] {
+  for (const argument of given) {
+    if (typeof argument !== "string" || !/^--[a-z]/.test(argument)) {
+      throw new TypeError(
+        `Cannot use 'denoArgs': each must be a long flag such as "--v8-flags=…", current value is ` +
+          JSON.stringify(argument),
+      );
+    }
+    if (/^--(allow|deny|ignore)-(all|read|write|net|env|sys|run|ffi|import)\b/.test(argument)) {
+      if (argument.startsWith("--allow-import=")) continue;
+      throw new TypeError(
+        `Cannot use 'denoArgs': ${argument} is a permission, say it in the option 'permissions'`,
+      );
+    }
+  }
+  return given;
+}
+
+function brokerHost(given: string): string {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})$/.exec(given);
+  if (match === null) {
+    throw new TypeError(
+      `Cannot use 'brokerHosts': each must be "host:port", current value is ${
+        JSON.stringify(given)
+      }`,
+    );
+  }
+  return netAddress(match[1] ?? match[2] ?? "", Number(match[3]));
+}

@@ -1,0 +1,476 @@
+/**
+ * The pool: declares tasks, and runs workers for them.
+ *
+ * @module
+ */
+import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
+import { type Duration, toMilliseconds } from "../clock.ts";
+import { activityMessages } from "../config.ts";
+import { AgentexecError } from "../errors.ts";
+import { ensureDefaultConfig } from "../log/console_sink.ts";
+import { supervisorLogger } from "../log/lifecycle.ts";
+import { beforeActing, provideWorkerLoop, type Role, role, workerConnections } from "../role.ts";
+import type { ContextSchema } from "../task/context.ts";
+import { declaredPools, declarePool } from "../task/declared.ts";
+import {
+  defineTask,
+  type Interrupted,
+  type NoSchema,
+  type Task,
+  type TaskDefinition,
+  type TaskHandler,
+  type TaskOptions,
+} from "../task/definition.ts";
+import {
+  interruptedOption,
+  POOL_OPTIONS,
+  type PoolOptions,
+  type PoolSettings,
+  resolvePoolOptions,
+} from "./options.ts";
+import { StopSignals } from "./signals.ts";
+import { type StopOutcome, Supervisor } from "./supervisor.ts";
+import type { WorkerInfo } from "./worker_slot.ts";
+import { planWorkers } from "./worker_plan.ts";
+
+// Also what puts the workers' modules into the program's module graph, and so into a user's cache.
+provideWorkerLoop(async (options) => {
+  const { runWorker } = await import("../worker/worker.ts");
+  await runWorker(options);
+});
+/** Never called: the main module of workers has to stand in the module graph too. */
+export function workerMain(): Promise<unknown> {
+  return import("../worker/main.ts");
+}
+
+/** How to start. */
+export interface StartOptions {
+  /**
+   * Whether SIGTERM, SIGINT and SIGHUP stop the pool, as they do under `run()`.
+   *
+   * @default {false} (signals stay the program's own)
+   */
+  readonly signals?: boolean;
+}
+
+/** How to stop. */
+export interface ShutdownOptions {
+  /**
+   * How long to wait for running tasks; zero waits for none.
+   *
+   * @default {the pool's `gracefulShutdownTimeout`}
+   */
+  readonly timeout?: Duration;
+  /**
+   * What becomes of tasks that are cut off: back to the head of the queue, or canceled.
+   *
+   * @default {the task definition's `interrupted`, else the pool's}
+   */
+  readonly interrupted?: Interrupted;
+}
+
+/** What a stop of a pool came to. */
+export interface ShutdownReport {
+  /** Whether every worker finished what it ran and ended by itself. */
+  readonly drained: boolean;
+  /** The ids of the tasks that were cut off. */
+  readonly cutOff: readonly string[];
+}
+
+/** A start under way, a running pool, or a stop under way. */
+interface Service {
+  readonly supervisor: Promise<Supervisor>;
+  /** Ends a start under way. */
+  readonly cancelStart: AbortController;
+  /** Ends the wait of a stop under way. */
+  readonly force: AbortController;
+  /** Resolved by `end` when nothing of it is left. */
+  readonly ended: Promise<void>;
+  readonly end: () => void;
+  undoLogging?: () => Promise<void>;
+  stop?: Promise<ShutdownReport>;
+}
+
+/**
+ * A pool of worker processes for the tasks it declares. It has all that a {@linkcode Client} has too.
+ *
+ * Every process of the program evaluates its module, the workers as well: declare pools and tasks at the
+ * top level, and put what acts under `if (import.meta.main)`.
+ *
+ * @example
+ * ```ts
+ * import { defineTask, Pool } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const research = defineTask("research_company", {
+ *   context: z.object({ company: z.string() }),
+ *   result: z.object({ summary: z.string() }),
+ * });
+ *
+ * export const pool = new Pool({
+ *   brokerUrl: "redis://localhost:6379",
+ *   databaseUrl: "postgres://localhost/agents",
+ *   permissions: { net: ["api.openai.com"], env: ["OPENAI_API_KEY"] },
+ * });
+ *
+ * pool.task(research, async ({ context, activity }) => {
+ *   await activity.update(`Reading about ${context.company}`, { percentage: 10 });
+ *   return { summary: `${context.company} makes things` };
+ * });
+ *
+ * async function main() {
+ *   await pool.run(); // blocks until SIGTERM or Ctrl+C
+ * }
+ * ```
+ */
+export class Pool extends Client {
+  readonly #settings: PoolSettings;
+  readonly #maxContextBytes: number;
+  readonly #storeContext: boolean;
+  readonly #tasks = new Map<string, Task>();
+  #service: Service | undefined;
+  #supervisor: Supervisor | undefined;
+  #started = false;
+
+  /**
+   * Declares a pool. Connects to nothing.
+   *
+   * @param options What it is and what its workers may do.
+   * @throws {TypeError} If an option is unknown or of the wrong type.
+   * @throws {RangeError} If a value is out of range.
+   * @throws {ConfigError} If there is a pool of its name already, or an address cannot be used.
+   */
+  constructor(options: PoolOptions = {}) {
+    const own = Object.fromEntries(
+      Object.entries(options).filter(([name]) => CLIENT_OPTIONS.includes(name as never)),
+    );
+    const unknown = Object.keys(options).find((name) =>
+      !CLIENT_OPTIONS.includes(name as never) && !POOL_OPTIONS.includes(name as never)
+    );
+    if (unknown !== undefined) {
+      throw new TypeError(
+        `Cannot make a pool: '${unknown}' is no option, allowed are ${
+          [...CLIENT_OPTIONS, ...POOL_OPTIONS].join(", ")
+        }`,
+      );
+    }
+    super(own);
+    this.#settings = resolvePoolOptions(options);
+    this.#maxContextBytes = options.maxContextBytes ?? 1_048_576;
+    this.#storeContext = options.storeContext ?? true;
+    declarePool({
+      name: this.name,
+      queueName: this.#settings.queueName,
+      tasks: this.#tasks,
+      ...(options.db === undefined ? {} : { openDatabase: options.db }),
+    });
+  }
+
+  /** The pool's name. */
+  get name(): string {
+    return this.#settings.name;
+  }
+
+  /** Which side this process is on: it declares and supervises, or it is one of the workers. */
+  get role(): Role {
+    return role;
+  }
+
+  /** The tasks by name. */
+  get tasks(): ReadonlyMap<string, Task> {
+    return this.#tasks;
+  }
+
+  /** The workers, as they are now; empty while the pool does not run. */
+  get workers(): readonly WorkerInfo[] {
+    return this.#supervisor?.workers ?? [];
+  }
+
+  /**
+   * Declares a task of this pool: a definition and what runs it.
+   *
+   * @param definition What {@linkcode defineTask} made.
+   * @param handler What runs it.
+   * @returns The definition, for `enqueue`.
+   * @throws {AgentexecError} If there is a task of its name, it is of another queue, or the pool has started.
+   */
+  task<Context extends ContextSchema | NoSchema, Result extends ContextSchema | NoSchema>(
+    definition: TaskDefinition<Context, Result>,
+    handler: TaskHandler<Context, Result>,
+  ): TaskDefinition<Context, Result>;
+  /**
+   * Declares a task of this pool without a context.
+   *
+   * @param name The task's name.
+   * @param handler What runs it.
+   * @returns The definition, for `enqueue`.
+   */
+  task(name: string, handler: TaskHandler<NoSchema, NoSchema>): TaskDefinition<NoSchema, NoSchema>;
+  /**
+   * Declares a task of this pool, in one call.
+   *
+   * @param name The task's name.
+   * @param options Its schemas and behaviour.
+   * @param handler What runs it.
+   * @returns The definition, for `enqueue`.
+   */
+  task<
+    Context extends ContextSchema | NoSchema = NoSchema,
+    Result extends ContextSchema | NoSchema = NoSchema,
+  >(
+    name: string,
+    options: TaskOptions<Context, Result>,
+    handler: TaskHandler<Context, Result>,
+  ): TaskDefinition<Context, Result>;
+  task(
+    nameOrDefinition: string | TaskDefinition,
+    optionsOrHandler: TaskOptions | TaskHandler,
+    handlerAfterOptions?: TaskHandler,
+  ): TaskDefinition {
+    const [options, handler] = typeof optionsOrHandler === "function"
+      ? [{}, optionsOrHandler]
+      : [optionsOrHandler, handlerAfterOptions];
+    const definition = typeof nameOrDefinition === "string"
+      ? defineTask(nameOrDefinition, options)
+      : nameOrDefinition;
+    const { name } = definition;
+    if (typeof handler !== "function") {
+      throw new TypeError(
+        `Cannot declare task '${name}': the handler must be a function and comes last, current value is ${typeof handler}`,
+      );
+    }
+    this.#refuseTask(definition);
+    this.#tasks.set(name, { definition, handler });
+    return definition;
+  }
+
+  #refuseTask({ name, queue }: TaskDefinition): void {
+    if (this.#tasks.has(name)) {
+      throw new AgentexecError(
+        `Cannot declare task '${name}': pool '${this.name}' has a task of that name`,
+      );
+    }
+    const own = this.#settings.queueName;
+    if (queue !== undefined && queue !== own) {
+      throw new AgentexecError(
+        `Cannot declare task '${name}': its queue is '${queue}', that of pool '${this.name}' is '${own}'`,
+      );
+    }
+    if (this.#started || workerConnections() !== undefined) {
+      throw new AgentexecError(
+        `Cannot declare task '${name}': pool '${this.name}' has started, its workers would not know it; declare ` +
+          `tasks at the top level of the module, before any call that acts`,
+      );
+    }
+  }
+
+  /**
+   * Starts the workers. Resolves when all of them are ready; the program goes on, and ends the pool by
+   * {@linkcode Pool.shutdown}. May be called again after that.
+   *
+   * @param options Whether signals stop the pool.
+   * @throws {StartError} If the workers do not get ready.
+   * @throws {ConnectionError} If broker or database cannot be reached within `connectTimeout`, or refuse.
+   * @throws {MigrationError} If the database has not been migrated.
+   * @throws {IncompatibleError} If the queue or the tables are another program's.
+   * @throws {ConfigError} If something is not configured, or this process lacks a permission.
+   */
+  async start(options: StartOptions = {}): Promise<void> {
+    await beforeActing();
+    if (this.#service !== undefined) {
+      throw new AgentexecError(`Cannot start pool '${this.name}': it has started already`);
+    }
+    const service = this.#begin();
+    if (options.signals === true) {
+      const signals = new StopSignals();
+      this.#stopAt(service, signals).finally(() => signals.close());
+    }
+    await service.supervisor;
+  }
+
+  /**
+   * Starts the workers, unless `start()` did, and blocks until a signal (SIGTERM, SIGINT, SIGHUP) has
+   * stopped them in good order. Sets the program's exit code to 1 where a worker had to be killed or a task could
+   * not be settled. A second signal, more than a second after the first, forces the stop.
+   *
+   * @throws {StartError} As {@linkcode Pool.start} does, and all that it throws.
+   */
+  async run(): Promise<void> {
+    await beforeActing();
+    const signals = new StopSignals();
+    try {
+      const service = this.#service ?? this.#begin();
+      const stopped = this.#stopAt(service, signals);
+      try {
+        await service.supervisor;
+      } catch (error) {
+        if (!signals.asked.aborted) throw error;
+      }
+      await stopped;
+    } finally {
+      signals.close();
+    }
+  }
+
+  /**
+   * Stops the pool: workers finish what they run and take nothing new; what runs longer than the timeout is cut
+   * off. Resolves when no process of the pool is left and nothing of the library keeps the program alive.
+   * Does nothing where the pool does not run; called again, it waits for the same stop.
+   *
+   * @param options How long to wait, and what becomes of what is cut off.
+   * @returns Whether all drained, and what was cut off.
+   */
+  async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
+    const timeoutMs = options.timeout === undefined
+      ? this.#settings.gracefulShutdownMs
+      : toMilliseconds(options.timeout, "timeout");
+    const interrupted = options.interrupted === undefined
+      ? undefined
+      : interruptedOption(options.interrupted);
+    const service = this.#service;
+    if (service === undefined) return { drained: true, cutOff: [] };
+    if (service.stop !== undefined && timeoutMs === 0) service.force.abort();
+    service.stop ??= this.#stop(service, timeoutMs, interrupted);
+    return await service.stop;
+  }
+
+  /** Shuts the pool down and closes its connections. */
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+    await this.close();
+  }
+
+  #begin(): Service {
+    this.#started = true;
+    const ended = Promise.withResolvers<void>();
+    const service: Service = {
+      cancelStart: new AbortController(),
+      force: new AbortController(),
+      supervisor: Promise.resolve().then(() => this.#startOrForget(service)),
+      ended: ended.promise,
+      end: ended.resolve,
+    };
+    this.#service = service;
+    return service;
+  }
+
+  /** A start that fails leaves nothing behind: its caller gets the error after that. */
+  async #startOrForget(service: Service): Promise<Supervisor> {
+    service.undoLogging = await ensureDefaultConfig();
+    try {
+      this.#supervisor = await this.#startSupervisor(service.cancelStart.signal);
+      return this.#supervisor;
+    } catch (error) {
+      await this.#forget(service);
+      throw error;
+    }
+  }
+
+  async #startSupervisor(signal: AbortSignal): Promise<Supervisor> {
+    const stores = storesOf(this);
+    const log = supervisorLogger(this.name);
+    await stores.connect({
+      timeoutMs: this.#settings.connectMs,
+      signal,
+      onRetry: (error) => log.warn(error.message),
+    });
+    const queue = await stores.queue(this.#settings.queueName);
+    const store = await stores.activity();
+    const plan = await planWorkers({
+      settings: this.#settings,
+      broker: stores.brokerAddress,
+      database: stores.databaseAddress,
+      tablePrefix: stores.tablePrefix,
+      messages: activityMessages(),
+      maxContextBytes: this.#maxContextBytes,
+      storeContext: this.#storeContext,
+      tasks: [...this.#tasks.keys()],
+    });
+    for (const warning of plan.warnings) log.warn(warning);
+    return await Supervisor.start({
+      pool: this.name,
+      showPool: declaredPools().size > 1,
+      queue,
+      store,
+      plan,
+      numWorkers: this.#settings.numWorkers,
+      leaseMs: this.#settings.leaseMs,
+      sweepMs: this.#settings.sweepMs,
+      startMs: this.#settings.startMs,
+      crashLimit: this.#settings.crashLimit,
+    }, signal);
+  }
+
+  /** Ends the start, or the pool, of a service, and says how it went. */
+  async #stop(
+    service: Service,
+    timeoutMs: number,
+    interrupted: Interrupted | undefined,
+  ): Promise<ShutdownReport> {
+    service.cancelStart.abort(
+      new DOMException("The pool was shut down while it started", "AbortError"),
+    );
+    let outcome: StopOutcome = { cutOff: [], killed: 0, unsettled: [] };
+    const supervisor = await service.supervisor.catch(() => undefined);
+    if (supervisor !== undefined) {
+      outcome = await supervisor.stop({
+        timeoutMs,
+        force: service.force.signal,
+        interrupted: (name) =>
+          interrupted ?? this.#tasks.get(name)?.definition.interrupted ??
+            this.#settings.interrupted,
+      });
+      this.#report(outcome);
+    }
+    await this.#forget(service);
+    return {
+      drained: outcome.killed === 0 && outcome.unsettled.length === 0,
+      cutOff: outcome.cutOff,
+    };
+  }
+
+  #report({ cutOff, killed, unsettled }: StopOutcome): void {
+    const log = supervisorLogger(this.name);
+    if (killed > 0) {
+      log.warn(
+        `Killed ${killed} workers that had not finished; cut off: ${
+          cutOff.join(", ") || "nothing"
+        }`,
+      );
+    }
+    for (const problem of unsettled) {
+      log.error(`${problem}; another supervisor, or the next start, settles it`);
+    }
+  }
+
+  async #forget(service: Service): Promise<void> {
+    if (this.#service !== service) return;
+    this.#service = undefined;
+    this.#supervisor = undefined;
+    await storesOf(this).disconnect();
+    await service.undoLogging?.();
+    service.end();
+  }
+
+  /** Resolves when the service has ended, by a signal or otherwise. */
+  async #stopAt(service: Service, signals: StopSignals): Promise<void> {
+    await Promise.race([aborted(signals.asked), service.ended]);
+    if (!signals.asked.aborted) return;
+    supervisorLogger(this.name).info(
+      `Stopping: running tasks have ${
+        this.#settings.gracefulShutdownMs / 1_000
+      } s to finish; a second signal ` +
+        `stops them now`,
+    );
+    signals.forced.addEventListener("abort", () => service.force.abort(), { once: true });
+    const report = await this.shutdown();
+    if (!report.drained) Deno.exitCode = 1;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

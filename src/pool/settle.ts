@@ -1,0 +1,126 @@
+/**
+ * What becomes of the tasks of a worker that is gone: each is settled by what its row says.
+ *
+ * @module
+ */
+import type { ActivityStatus, TaskRow } from "../activity/activity.ts";
+import type { ActivityStore } from "../activity/store.ts";
+import type { Counters, OwnedClaim, Queue } from "../broker/broker.ts";
+import type { Interrupted } from "../task/definition.ts";
+
+/** The wait of a task whose process crashed once; it doubles with each crash. */
+const CRASH_DELAY_MS = 1_000;
+const CRASH_DELAY_MOST_MS = 300_000;
+
+/** Why a worker is gone: on its own account, or because a stop cut it off. */
+export type Departure =
+  | { readonly kind: "died"; readonly cause: string; readonly crashLimit: number }
+  | { readonly kind: "cut off"; readonly interrupted: (taskName: string) => Interrupted };
+
+/** Where claims and rows are. */
+export interface SettleParts {
+  /** The queue. */
+  readonly queue: Queue;
+  /** The rows. */
+  readonly store: ActivityStore;
+}
+
+/** Settles every claim that a worker left. Answers with the ids of those that a stop cut off. */
+export async function settleWorker(
+  workerId: string,
+  departure: Departure,
+  parts: SettleParts,
+): Promise<readonly string[]> {
+  // Struck off first, so that no late claim of it is granted behind our back.
+  const claims = await parts.queue.removeWorker(workerId);
+  if (claims.length === 0) return [];
+  const rows = new Map(
+    (await parts.store.readRows(claims.map((claim) => claim.id))).map((row) => [row.agentId, row]),
+  );
+  const cutOff: string[] = [];
+  await Promise.all(claims.map(async (claim) => {
+    const row = rows.get(claim.id);
+    if (row !== undefined && isTerminal(row.status)) {
+      await parts.queue.end(claim);
+    } else if (departure.kind === "cut off") {
+      cutOff.push(claim.id);
+      await settleInterrupted(claim, departure.interrupted(claim.name), parts);
+    } else if (hadStarted(claim, row)) {
+      await settleCrash(claim, departure, parts);
+    } else {
+      await giveBack(claim, "Interrupted before it started", parts);
+    }
+  }));
+  return cutOff;
+}
+
+function isTerminal(status: ActivityStatus): boolean {
+  return status === "complete" || status === "error" || status === "canceled";
+}
+
+/** The handler starts only after its row says `running` under the claim's very token. */
+function hadStarted(claim: OwnedClaim, row: TaskRow | undefined): boolean {
+  return row?.status === "running" && row.token === claim.token;
+}
+
+async function settleInterrupted(
+  claim: OwnedClaim,
+  interrupted: Interrupted,
+  parts: SettleParts,
+): Promise<void> {
+  if (interrupted === "requeue") {
+    return await giveBack(claim, "Interrupted: the pool was stopped", parts);
+  }
+  await end(
+    claim,
+    { status: "canceled", message: "Canceled: the pool was stopped while it ran" },
+    parts,
+  );
+}
+
+async function settleCrash(
+  claim: OwnedClaim,
+  { cause, crashLimit }: Departure & { kind: "died" },
+  parts: SettleParts,
+): Promise<void> {
+  const crashes = claim.crashes + 1;
+  const message = `The worker process died while the task ran in it: ${cause}`;
+  if (crashes >= crashLimit) {
+    return await end(claim, {
+      status: "error",
+      message: `Task failed: its worker process died ${crashes} times`,
+      error: `${message} (crash ${crashes} of at most ${crashLimit})`,
+      counters: { crashes },
+    }, parts);
+  }
+  const delayMs = Math.min(CRASH_DELAY_MS * 2 ** (crashes - 1), CRASH_DELAY_MOST_MS);
+  const { outcome, token } = await parts.queue.release(claim, { delayMs, charge: "crash" });
+  if (outcome !== "done") return;
+  await parts.store.write({
+    agentId: claim.id,
+    token,
+    status: "queued",
+    message: `Waiting to run again after crash ${crashes} of at most ${crashLimit}`,
+    counters: { crashes },
+    logFirst: { status: "running", message },
+  });
+}
+
+async function giveBack(claim: OwnedClaim, message: string, parts: SettleParts): Promise<void> {
+  const { outcome, token } = await parts.queue.release(claim);
+  if (outcome !== "done") return;
+  await parts.store.write({ agentId: claim.id, token, status: "queued", message });
+}
+
+interface Ending {
+  readonly status: ActivityStatus;
+  readonly message: string;
+  readonly error?: string;
+  readonly counters?: Partial<Counters>;
+}
+
+/** Row first, then the broker. */
+async function end(claim: OwnedClaim, ending: Ending, parts: SettleParts): Promise<void> {
+  await parts.store.write({ agentId: claim.id, token: claim.token, ...ending });
+  await parts.queue.end(claim);
+}

@@ -1,0 +1,113 @@
+/**
+ * Why a start failed, in words that say what to change.
+ *
+ * @module
+ */
+import { StartError } from "../errors.ts";
+import type { ExitCause } from "../process/exit_cause.ts";
+import type { ReadyMessage } from "../process/handshake.ts";
+import type { WorkerPlan } from "./worker_plan.ts";
+import type { WorkerSlot } from "./worker_slot.ts";
+
+const REMINDER = "what stands outside `if (import.meta.main)` runs in every worker";
+
+/** What is wrong with what a worker declares; undefined where it is as it should be. */
+export function checkReady(message: ReadyMessage, plan: WorkerPlan): StartError | undefined {
+  const { boot, entrypoint } = plan;
+  if (message.queueName === null) {
+    const declared = message.pools.length === 0
+      ? "none"
+      : message.pools.map((name) => `'${name}'`).join(", ");
+    return new StartError(
+      `Cannot start pool '${boot.pool}': ${entrypoint} declares no pool of that name, it declares ${declared}` +
+        actedBefore(message),
+    );
+  }
+  if (message.queueName !== boot.queueName) {
+    return new StartError(
+      `Cannot start pool '${boot.pool}': its queue is '${boot.queueName}', but ${entrypoint} declares it with queue ` +
+        `'${message.queueName}'`,
+    );
+  }
+  const missing = boot.tasks.filter((name) => !message.tasks.includes(name));
+  if (missing.length > 0) {
+    const which = missing.length === 1 ? `task '${missing[0]}' is` : `tasks ${quote(missing)} are`;
+    return new StartError(
+      `Cannot start pool '${boot.pool}': ${which} declared here, but not in the workers, where ${entrypoint} ` +
+        `declares ${message.tasks.length === 0 ? "none" : quote(message.tasks)}` +
+        (message.caller === null
+          ? `; declare it outside \`if (import.meta.main)\``
+          : actedBefore(message)),
+    );
+  }
+  const extra = message.tasks.filter((name) => !boot.tasks.includes(name));
+  if (extra.length > 0 && !plan.adoptsTasks) {
+    return new StartError(
+      `Cannot start pool '${boot.pool}': the workers declare ${
+        quote(extra)
+      }, which this process does not; declare ` +
+        `tasks where every process evaluates them, outside \`if (import.meta.main)\` and of any condition`,
+    );
+  }
+  return undefined;
+}
+
+function quote(names: readonly string[]): string {
+  return names.map((name) => `'${name}'`).join(", ");
+}
+
+/** A program that acts while it is evaluated ends its declarations there; its stack says where. */
+function actedBefore({ caller }: ReadyMessage): string {
+  if (caller === null) return "";
+  const place = callerPlace(caller);
+  return `; they are declared after ${
+    place ?? "a call that acts"
+  }: move declarations above it, or the call under ` +
+    "`if (import.meta.main)`";
+}
+
+/** `main.ts:2 (Pool.migrate)`: the first line of a stack that is not the library's own. */
+export function callerPlace(stack: string): string | undefined {
+  const library = new URL("../", import.meta.url).href;
+  let called = "";
+  for (const line of stack.split("\n").slice(1)) {
+    if (line.includes(library)) {
+      called = /at (?:async )?(?:new )?([\w.#]+) \(/.exec(line)?.[1] ?? called;
+      continue;
+    }
+    const place = /((?:file|https?):[^\s()]+):(\d+):\d+/.exec(line);
+    if (place === null) continue;
+    const file = place[1]?.split("/").at(-1);
+    return `${file}:${place[2]}${called === "" ? "" : ` (${called})`}`;
+  }
+  return undefined;
+}
+
+/** A worker that died before it was ready. */
+export function describeEarlyDeath(
+  number: number,
+  cause: ExitCause,
+  stderr: string,
+  plan: WorkerPlan,
+): string {
+  return `Cannot start pool '${plan.boot.pool}': Worker ${number} ended before it was ready: ${cause.description}` +
+    `; ${REMINDER}` + tail(stderr);
+}
+
+/** Workers that were not ready in time. */
+export function describeNotReady(slots: readonly WorkerSlot[], startMs: number): StartError {
+  const late = slots.filter((slot) => !slot.isReady);
+  const numbers = late.map((slot) => `Worker ${slot.number}`).join(", ");
+  const stderr =
+    late.map((slot) => slot.worker?.child.stderrTail ?? "").find((text) => text !== "") ?? "";
+  return new StartError(
+    `Cannot start the pool: ${numbers} not ready within startTimeout (${
+      startMs / 1_000
+    } s): the module may wait ` +
+      `for something or serve for ever; ${REMINDER}` + tail(stderr),
+  );
+}
+
+function tail(stderr: string): string {
+  return stderr.trim() === "" ? "" : `\n--- what it wrote last ---\n${stderr.trim()}`;
+}

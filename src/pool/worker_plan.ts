@@ -1,0 +1,174 @@
+/**
+ * How a pool's workers are started: the program, its arguments, its environment, and what they are told.
+ *
+ * @module
+ */
+import { filesOf } from "../activity/connection.ts";
+import {
+  type ActivityMessages,
+  type BrokerAddress,
+  type DatabaseAddress,
+  netAddress,
+  parseBrokerUrl,
+  parseDatabaseUrl,
+} from "../config.ts";
+import { ConfigError } from "../errors.ts";
+import { denoProgram } from "../process/deno_command.ts";
+import { workerEnvironment } from "../process/environment.ts";
+import type { BootRecord, SelfScope } from "../process/handshake.ts";
+import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
+import { findConfig, findLock, workerArguments } from "../process/worker_command.ts";
+import { WORKER_MARKER } from "../role.ts";
+import type { PoolSettings } from "./options.ts";
+
+/** How workers are started. */
+export interface WorkerPlan {
+  /** The program. */
+  readonly command: string;
+  /** Its arguments. */
+  readonly args: readonly string[];
+  /** Its whole environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** The boot record, but for what differs from worker to worker. */
+  readonly boot: Omit<BootRecord, "supervisorId" | "workerId" | "number" | "leaseMs">;
+  /** The module that declares the tasks, as errors show it. */
+  readonly entrypoint: string;
+  /** Whether tasks that only the workers declare are theirs to run (the option `entrypoint`). */
+  readonly adoptsTasks: boolean;
+  /** How the guardian is started. */
+  readonly guardian: { readonly deno: string; readonly standalone: boolean };
+  /** What an operator should know of the scope. */
+  readonly warnings: readonly string[];
+}
+
+/** What a plan is made from. */
+export interface PlanParts {
+  /** The pool's settings. */
+  readonly settings: PoolSettings;
+  /** The supervisor's broker. */
+  readonly broker: BrokerAddress;
+  /** The supervisor's database. */
+  readonly database: DatabaseAddress;
+  /** The prefix of the tables. */
+  readonly tablePrefix: string;
+  /** The library's own messages. */
+  readonly messages: ActivityMessages;
+  /** The most bytes of a context or a result. */
+  readonly maxContextBytes: number;
+  /** Whether rows keep the context. */
+  readonly storeContext: boolean;
+  /** The names of the pool's tasks. */
+  readonly tasks: readonly string[];
+}
+
+/**
+ * Plans the workers of a pool.
+ *
+ * @throws {ConfigError} If the supervisor lacks a permission, or its main module is no file.
+ */
+export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
+  const { settings } = parts;
+  const standalone = Deno.build.standalone;
+  const broker = workerBroker(parts);
+  const database = workerDatabase(parts);
+  const scope = resolveScope({ permissions: settings.permissions, cwd: Deno.cwd() });
+  const files = filesOf(database);
+  const environment = workerEnvironment({ granted: scope.env });
+  const needs = {
+    net: [
+      netAddress(broker.host, broker.port),
+      ...settings.brokerHosts,
+      ...(database.kind === "postgres" ? [netAddress(database.host, database.port)] : []),
+    ],
+    read: [...files],
+    write: database.kind === "sqlite" ? [...files] : [],
+    env: [WORKER_MARKER, ...environment.own],
+  };
+  const deno = await denoProgram();
+  const entrypoint = standalone ? Deno.mainModule : entrypointOf(settings.entrypoint);
+  const config = standalone ? undefined : settings.config ?? await findConfig(new URL(entrypoint));
+  const args = standalone ? [] : workerArguments({
+    entrypoint,
+    ...(config === undefined ? {} : { config, lock: await findLock(config) }),
+    flags: permissionFlags(scope, needs),
+    denoArgs: [...settings.denoArgs],
+    markerModule: new URL("../role.ts", import.meta.url).href,
+    workerMain: new URL("../worker/main.ts", import.meta.url).href,
+  });
+  return {
+    command: deno,
+    args,
+    env: environment.variables,
+    entrypoint,
+    adoptsTasks: settings.entrypoint !== undefined,
+    guardian: { deno, standalone },
+    warnings: [
+      ...scopeWarnings(scope),
+      ...environment.unreadable.map((name) =>
+        `permissions.env names ${name}, which this process itself may not read: add --allow-env=${name}`
+      ),
+    ],
+    boot: {
+      v: 1,
+      pool: settings.name,
+      queueName: settings.queueName,
+      tasks: parts.tasks,
+      broker,
+      database,
+      tablePrefix: parts.tablePrefix,
+      messages: parts.messages,
+      concurrency: settings.concurrency,
+      maxContextBytes: parts.maxContextBytes,
+      storeContext: parts.storeContext,
+      ungranted: environment.ungranted,
+      selfScope: standalone ? selfScope(scope, needs) : null,
+    },
+  };
+}
+
+function workerBroker({ settings, broker }: PlanParts): BrokerAddress {
+  const value = settings.workerBrokerUrl;
+  return value === undefined
+    ? broker
+    : parseBrokerUrl({ value, source: "option 'workerBrokerUrl'" });
+}
+
+function workerDatabase({ settings, database }: PlanParts): DatabaseAddress {
+  const value = settings.workerDatabaseUrl;
+  return value === undefined
+    ? database
+    : parseDatabaseUrl({ value, source: "option 'workerDatabaseUrl'" });
+}
+
+/** The module that the workers evaluate: a file or a remote module, not a text typed at a prompt. */
+function entrypointOf(option: string | undefined): string {
+  if (option !== undefined) {
+    return URL.canParse(option) && !/^[a-zA-Z]:[\\/]/.test(option)
+      ? option
+      : new URL(option, `file://${Deno.cwd().replaceAll("%", "%25").replace(/\/?$/, "/")}`).href;
+  }
+  const main = Deno.mainModule;
+  if (/\$deno\$(eval|stdin|repl)/.test(main) || !/^(file|https?):/.test(main)) {
+    throw new ConfigError(
+      `Cannot start workers of ${main}: the program's main module is no file; set the option 'entrypoint' to the ` +
+        `module that declares the pool`,
+    );
+  }
+  return main;
+}
+
+type ScopeLists = Parameters<typeof permissionFlags>;
+
+/** What a compiled worker keeps, per kind. */
+function selfScope(scope: ScopeLists[0], needs: ScopeLists[1]): SelfScope {
+  const kept: Record<string, true | readonly string[]> = {};
+  for (const kind of ["read", "write", "net", "env", "sys", "run", "ffi"] as const) {
+    const granted = scope[kind];
+    const needed = kind in needs ? needs[kind as keyof typeof needs] : [];
+    if (granted === true) kept[kind] = true;
+    else if ((granted?.length ?? 0) + needed.length > 0) {
+      kept[kind] = [...new Set([...(granted ?? []), ...needed])];
+    }
+  }
+  return kept;
+}

@@ -1,0 +1,168 @@
+/**
+ * One numbered place of a pool, `Worker n`: a process in it, and the next one when that ends.
+ *
+ * @module
+ */
+import { sleep } from "../clock.ts";
+import { ChildProcess } from "../process/child.ts";
+import type { ExitCause } from "../process/exit_cause.ts";
+import { decodeReadyMessage, type ReadyMessage, STOP_LINE } from "../process/handshake.ts";
+
+/** How far a worker is. */
+export type WorkerState = "starting" | "ready" | "busy" | "stopping" | "exited";
+
+/** A worker as `pool.workers` shows it. */
+export interface WorkerInfo {
+  /** Its number in its pool: `Worker 0` is 0. */
+  readonly id: number;
+  /** Its process; null while there is none. */
+  readonly pid: number | null;
+  /** How far it is. */
+  readonly state: WorkerState;
+  /** The ids of the tasks that it holds, as of the last second. */
+  readonly tasks: readonly string[];
+  /** How many processes before this one ended. */
+  readonly restarts: number;
+}
+
+/** What a slot asks of its supervisor. */
+export interface SlotHost {
+  /** Starts a process for the slot. */
+  spawn(slot: WorkerSlot, spawnNumber: number): SpawnedWorker;
+  /** Told of a process that has ended: kills what is left of its group, settles its tasks. */
+  departed(slot: WorkerSlot, worker: SpawnedWorker, cause: ExitCause): Promise<void>;
+  /** Told that a worker died before it was ready, for the n-th time in a row. */
+  diedEarly(slot: WorkerSlot, cause: ExitCause, stderr: string, times: number): void;
+  /** Told of a worker that is ready. */
+  ready(slot: WorkerSlot, message: ReadyMessage): void;
+}
+
+/** A process in a slot. */
+export interface SpawnedWorker {
+  /** `<supervisorId>/<number>/<spawn>`. */
+  readonly workerId: string;
+  /** The process. */
+  readonly child: ChildProcess;
+}
+
+const BACK_OFF_FIRST_MS = 100;
+const BACK_OFF_MOST_MS = 30_000;
+
+/** One numbered place of a pool. */
+export class WorkerSlot {
+  /** Its number. */
+  readonly number: number;
+  readonly #host: SlotHost;
+  readonly #stop = new AbortController();
+  #worker: SpawnedWorker | undefined;
+  #state: WorkerState = "exited";
+  #tasks: readonly string[] = [];
+  #spawns = 0;
+  #earlyDeaths = 0;
+  #cutOff = false;
+  #life: Promise<void> = Promise.resolve();
+
+  constructor(number: number, host: SlotHost) {
+    this.number = number;
+    this.#host = host;
+  }
+
+  /** The process in it; undefined while there is none. */
+  get worker(): SpawnedWorker | undefined {
+    return this.#worker;
+  }
+
+  /** Whether its present process said ready. */
+  get isReady(): boolean {
+    return this.#state === "ready" || this.#state === "busy";
+  }
+
+  /** Whether its present process is killed by a stop, so that what it ran was interrupted, not crashed. */
+  get isCutOff(): boolean {
+    return this.#cutOff;
+  }
+
+  /** The slot as `pool.workers` shows it. */
+  get info(): WorkerInfo {
+    return {
+      id: this.number,
+      pid: this.#worker?.child.pid ?? null,
+      state: this.#state === "ready" && this.#tasks.length > 0 ? "busy" : this.#state,
+      tasks: this.#tasks,
+      restarts: Math.max(0, this.#spawns - 1),
+    };
+  }
+
+  /** Starts its first process, and from then on replaces each that ends. */
+  start(): void {
+    this.#life = this.#live();
+  }
+
+  /** The ids that its worker holds, as the broker has them. */
+  holds(ids: readonly string[]): void {
+    this.#tasks = ids;
+  }
+
+  /** Its worker said that it is ready. Said again, it means nothing. */
+  heardReady(workerId: string, message: string): void {
+    if (this.#worker?.workerId !== workerId || this.#state !== "starting") return;
+    this.#state = "ready";
+    this.#earlyDeaths = 0;
+    this.#host.ready(this, decodeReadyMessage(message));
+  }
+
+  /**
+   * Tells its worker to finish what it runs and go, and replaces it no more. One that has not got ready holds
+   * nothing, and may never read what it is told: it is killed.
+   */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    if (this.#state === "starting") {
+      this.#state = "stopping";
+      worker.child.kill("SIGKILL");
+      return;
+    }
+    this.#state = "stopping";
+    if (!await worker.child.send(STOP_LINE)) worker.child.kill("SIGTERM");
+  }
+
+  /** To be called before a stop kills what is left of its worker. */
+  cutOff(): void {
+    this.#cutOff = true;
+  }
+
+  /** Resolves when it is stopped, its last process has ended and its tasks are settled. */
+  ended(): Promise<void> {
+    return this.#life;
+  }
+
+  async #live(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const wasReady = await this.#oneProcess();
+      if (!wasReady) {
+        const delay = Math.min(BACK_OFF_FIRST_MS * 2 ** (this.#earlyDeaths - 1), BACK_OFF_MOST_MS);
+        await sleep(delay, { signal: this.#stop.signal });
+      }
+    }
+  }
+
+  async #oneProcess(): Promise<boolean> {
+    this.#state = "starting";
+    const worker = this.#host.spawn(this, this.#spawns);
+    this.#spawns++;
+    this.#worker = worker;
+    const cause = await worker.child.exited;
+    const wasReady = this.#state !== "starting";
+    this.#state = "exited";
+    this.#tasks = [];
+    if (!wasReady) {
+      this.#earlyDeaths++;
+      this.#host.diedEarly(this, cause, worker.child.stderrTail, this.#earlyDeaths);
+    }
+    await this.#host.departed(this, worker, cause);
+    this.#worker = undefined;
+    return wasReady;
+  }
+}
