@@ -4,6 +4,7 @@
  * @module
  */
 
+// @ts-types="@types/pg"
 import { Client } from "pg";
 import { binary } from "./binaries.ts";
 import { ServerProcess } from "./server_process.ts";
