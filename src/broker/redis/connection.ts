@@ -1,0 +1,277 @@
+/**
+ * A connection that comes back: one session at a time, opened when first needed, made anew for ever when
+ * it is lost, and a deadline on every call.
+ *
+ * @module
+ */
+import { monotonicMs, sleep, withDeadline } from "../../clock.ts";
+import { type BrokerAddress, showBroker } from "../../config.ts";
+import { type AgentexecError, ConnectionError } from "../../errors.ts";
+import { codeOf, spoilsConnection, toBrokerError } from "./failure.ts";
+import type { Reply } from "./reply.ts";
+import type { Commands, Script, ScriptCall } from "./script.ts";
+import { Session } from "./session.ts";
+
+/** How long a call may take, connecting included. */
+const CALL_MS = 5_000;
+/** How long closing waits for answers under way. */
+const CLOSE_MS = 1_000;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+/** An answer that took longer counts as a break in contact: others may have been cut off meanwhile. */
+const PROMPT_MS = 1_000;
+
+/** What a connection may be told. */
+export interface ConnectionOptions {
+  /** What the server shall call it. */
+  readonly clientName?: string | undefined;
+  /**
+   * Called with each new session before any call uses it. Where it rejects, the session is given up.
+   *
+   * @default {undefined} (nothing)
+   */
+  readonly onSession?: (session: Session) => Promise<void>;
+  /**
+   * Whether a lost session is replaced only when the next call needs one.
+   *
+   * @default {false} (at once)
+   */
+  readonly onDemand?: boolean;
+}
+
+/** One connection of a process, which outlives the sockets it uses. */
+export class Connection implements Commands {
+  readonly address: string;
+  readonly #address: BrokerAddress;
+  readonly #options: ConnectionOptions;
+  readonly #closed = new AbortController();
+  #session: Session | undefined;
+  /** The attempt to open a session that is under way. */
+  #opening: Promise<Session> | undefined;
+  #reconnecting: Promise<void> | undefined;
+  #lastFailure: AgentexecError | undefined;
+  /** Since when every answer came promptly, on the monotonic clock. */
+  #contactSince = 0;
+  readonly #waiting = new Set<Waiting>();
+
+  /** Makes no call yet. */
+  constructor(address: BrokerAddress, options: ConnectionOptions = {}) {
+    this.#address = address;
+    this.#options = options;
+    this.address = showBroker(address);
+  }
+
+  /** Whether {@linkcode Connection.close} was called. */
+  get closed(): boolean {
+    return this.#closed.signal.aborted;
+  }
+
+  /** Whether there is a session now. */
+  get connected(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** For how long, in milliseconds, the server has answered without a break; 0 while it does not. */
+  get contactMs(): number {
+    return this.#session === undefined ? 0 : monotonicMs() - this.#contactSince;
+  }
+
+  /** Connects, by one attempt that fails with its cause. */
+  async open(): Promise<void> {
+    if (this.#session === undefined) await this.#attempt();
+  }
+
+  /** Sees to it that there is a session, now or some time, without waiting for it. */
+  keepOpen(): void {
+    if (this.#session === undefined && !this.closed) this.#reconnecting ??= this.#reconnect();
+  }
+
+  async call(args: readonly string[], doing: string): Promise<Reply> {
+    return await this.#send(doing, { ms: CALL_MS }, (session) => session.send(args));
+  }
+
+  async run(script: Script, { key, args, doing }: ScriptCall): Promise<Reply> {
+    const rest = ["1", key, ...args.map(String)];
+    return await this.#send(doing, { ms: CALL_MS }, async (session) => {
+      try {
+        return await session.send(["EVALSHA", script.sha, ...rest]);
+      } catch (cause) {
+        if (codeOf(cause) !== "NOSCRIPT") throw cause;
+        return await session.send(["EVAL", script.source, ...rest]);
+      }
+    });
+  }
+
+  /** Does something with the session itself, within `ms`. */
+  async use<T>(
+    { doing, ms = CALL_MS }: { readonly doing: string; readonly ms?: number },
+    action: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    return await this.#send(doing, { ms }, action);
+  }
+
+  /** Throws the present session away. Calls under way fail; a new one is made. */
+  drop(cause: unknown): void {
+    this.#session?.destroy(cause);
+  }
+
+  /** Ends the connection for good; answers under way get 1 s. May be called twice. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    const closed = this.#closedError("use the connection");
+    for (const waiting of this.#waiting) waiting.reject(closed);
+    this.#waiting.clear();
+    await this.#session?.end(CLOSE_MS);
+    // Both look at the signal and end by themselves.
+    await this.#reconnecting;
+    await this.#opening?.catch(() => {});
+  }
+
+  /** Ends the connection for good without waiting for an answer. */
+  async abandon(): Promise<void> {
+    this.#closed.abort();
+    this.#session?.destroy("closed");
+    await this.close();
+  }
+
+  async #send<T>(
+    doing: string,
+    { ms }: { readonly ms: number },
+    action: (session: Session) => Promise<T>,
+  ): Promise<T> {
+    const deadline = monotonicMs() + ms;
+    const session = this.#session ?? await this.#ready(doing, ms);
+    const sentAt = monotonicMs();
+    try {
+      const reply = await withDeadline(action(session), {
+        ms: deadline - sentAt,
+        error: () => this.#lateError(doing, ms),
+      });
+      this.#answered(monotonicMs() - sentAt);
+      return reply;
+    } catch (cause) {
+      // A session that keeps silent may be half dead: the next call shall not hang on it as well.
+      const silentMs = monotonicMs() - sentAt;
+      if (cause instanceof ConnectionError && silentMs >= PROMPT_MS) session.destroy(cause);
+      else if (spoilsConnection(cause)) session.destroy(cause);
+      else this.#answered(silentMs);
+      if (this.closed) throw this.#closedError(doing);
+      throw toBrokerError({ doing, address: this.address, cause });
+    }
+  }
+
+  #answered(tookMs: number): void {
+    if (tookMs > PROMPT_MS) this.#contactSince = monotonicMs();
+  }
+
+  /** The next session, for as long as the caller can wait. */
+  #ready(doing: string, ms: number): Promise<Session> {
+    if (this.closed) return Promise.reject(this.#closedError(doing));
+    let waiting: Waiting | undefined;
+    const ready = new Promise<Session>((resolve, reject) => {
+      waiting = { resolve, reject };
+      this.#waiting.add(waiting);
+    });
+    this.keepOpen();
+    return withDeadline(ready, {
+      ms,
+      error: () => {
+        if (waiting !== undefined) this.#waiting.delete(waiting);
+        return this.#lateError(doing, ms);
+      },
+    });
+  }
+
+  /** One attempt to open a session; all who want one share it. */
+  #attempt(): Promise<Session> {
+    if (this.closed) return Promise.reject(this.#closedError("connect"));
+    this.#opening ??= this.#openSession().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #openSession(): Promise<Session> {
+    const session = await Session.open(this.#address, {
+      name: this.#options.clientName,
+      shown: this.address,
+      ms: CALL_MS,
+      signal: this.#closed.signal,
+    });
+    try {
+      await this.#options.onSession?.(session);
+    } catch (cause) {
+      session.destroy(cause);
+      throw toBrokerError({ doing: "connect to Redis", address: this.address, cause });
+    }
+    if (this.closed) {
+      session.destroy("closed");
+      throw this.#closedError("connect");
+    }
+    this.#adopt(session);
+    return session;
+  }
+
+  #adopt(session: Session): void {
+    this.#session = session;
+    this.#contactSince = monotonicMs();
+    this.#lastFailure = undefined;
+    for (const { resolve } of this.#waiting) resolve(session);
+    this.#waiting.clear();
+    session.lost.then((cause) => {
+      if (this.#session === session) this.#session = undefined;
+      this.#lastFailure = toBrokerError({
+        doing: "keep the connection",
+        address: this.address,
+        cause,
+      });
+      if (this.#options.onDemand !== true) this.keepOpen();
+    });
+  }
+
+  /** Tries until there is a session or the end. The pauses are capped and spread, their number is not. */
+  async #reconnect(): Promise<void> {
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!this.closed && this.#session === undefined) {
+      try {
+        await this.#attempt();
+      } catch (cause) {
+        const failure = toBrokerError({ doing: "connect to Redis", address: this.address, cause });
+        this.#lastFailure = failure;
+        // Callers need not wait for what waiting does not cure.
+        if (!(failure instanceof ConnectionError && failure.retryable)) this.#refuse(failure);
+        await sleep(pauseMs * (0.5 + Math.random() / 2), { signal: this.#closed.signal });
+        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      }
+    }
+    this.#reconnecting = undefined;
+  }
+
+  #refuse(failure: AgentexecError): void {
+    for (const { reject } of this.#waiting) reject(failure);
+    this.#waiting.clear();
+  }
+
+  #lateError(doing: string, ms: number): ConnectionError {
+    const last = this.#lastFailure;
+    const why = last === undefined
+      ? `no answer within ${ms} ms`
+      : `not connected for ${ms} ms (${last.message})`;
+    return new ConnectionError(`Cannot ${doing} at ${this.address}: ${why}`, {
+      retryable: true,
+      ...(last === undefined ? {} : { cause: last }),
+    });
+  }
+
+  #closedError(doing: string): ConnectionError {
+    return new ConnectionError(`Cannot ${doing} at ${this.address}: the connection was closed`, {
+      retryable: false,
+    });
+  }
+}
+
+/** A call that waits for a session. */
+interface Waiting {
+  readonly resolve: (session: Session) => void;
+  readonly reject: (error: AgentexecError) => void;
+}

@@ -1,0 +1,68 @@
+/**
+ * The broker in Redis: one connection for commands, one that listens, and one per queue that waits, each
+ * opened when it is first needed.
+ *
+ * @module
+ */
+import type { BrokerAddress } from "../../config.ts";
+import type { Broker, Queue } from "../broker.ts";
+import { Connection } from "./connection.ts";
+import { RedisQueue } from "./redis_queue.ts";
+import { Subscriptions } from "./subscriptions.ts";
+
+/** What {@linkcode RedisBroker} may be told. */
+export interface RedisBrokerOptions {
+  /**
+   * What `CLIENT LIST` shall show.
+   *
+   * @default {undefined} (no name)
+   */
+  readonly clientName?: string;
+}
+
+/** A connection of one process to Redis. */
+export class RedisBroker implements Broker {
+  readonly address: string;
+  readonly #address: BrokerAddress;
+  readonly #clientName: string | undefined;
+  readonly #redis: Connection;
+  readonly #subscriptions: Subscriptions;
+  readonly #queues = new Map<string, RedisQueue>();
+
+  /** Makes no call. */
+  constructor(address: BrokerAddress, options: RedisBrokerOptions = {}) {
+    // Redis refuses names with blanks and control characters.
+    const clientName = options.clientName?.replaceAll(/[^!-~]/g, "_");
+    this.#address = address;
+    this.#clientName = clientName;
+    this.#redis = new Connection(address, { clientName });
+    this.#subscriptions = new Subscriptions(address, clientName);
+    this.address = this.#redis.address;
+  }
+
+  async connect(): Promise<void> {
+    await this.#redis.open();
+  }
+
+  queue(name: string): Queue {
+    let queue = this.#queues.get(name);
+    if (queue === undefined) {
+      queue = new RedisQueue(name, {
+        address: this.#address,
+        clientName: this.#clientName,
+        redis: this.#redis,
+        subscriptions: this.#subscriptions,
+      });
+      this.#queues.set(name, queue);
+    }
+    return queue;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([
+      this.#redis.close(),
+      this.#subscriptions.close(),
+      ...[...this.#queues.values()].map((queue) => queue.close()),
+    ]);
+  }
+}

@@ -1,0 +1,185 @@
+/**
+ * One queue in Redis: what the interface promises, each by one script.
+ *
+ * @module
+ */
+import type { BrokerAddress } from "../../config.ts";
+import type {
+  Claim,
+  ClaimAnswer,
+  ClaimRef,
+  ClaimRequest,
+  ClaimState,
+  Depth,
+  NewTask,
+  OwnedClaim,
+  Queue,
+  ReleaseOptions,
+  Renewal,
+  Returned,
+  Settled,
+  SubscribeOptions,
+  SweptClaim,
+  Topic,
+  Unsubscribe,
+  Whereabouts,
+} from "../broker.ts";
+import type { Connection } from "./connection.ts";
+import { channelOf } from "./keys.ts";
+import { cancelTask } from "./scripts/cancel.ts";
+import { checkClaims } from "./scripts/check.ts";
+import { claimTasks } from "./scripts/claim.ts";
+import { countDepth } from "./scripts/depth.ts";
+import { strikeSupervisor } from "./scripts/deregister.ts";
+import { endClaim } from "./scripts/end.ts";
+import { enqueueTasks } from "./scripts/enqueue.ts";
+import { openQueue } from "./scripts/open.ts";
+import { raiseToken } from "./scripts/raise_token.ts";
+import { sayReady } from "./scripts/ready.ts";
+import { reassertClaim } from "./scripts/reassert.ts";
+import { releaseClaim } from "./scripts/release.ts";
+import { strikeWorker } from "./scripts/remove_worker.ts";
+import { renewSupervisor } from "./scripts/renew.ts";
+import { sweepLapsed } from "./scripts/sweep.ts";
+import { takeToken } from "./scripts/token.ts";
+import { findTasks } from "./scripts/whereabouts.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import { Waiter, type WaitOptions } from "./wait.ts";
+
+/** What a queue shares with the others of its broker. */
+export interface QueueParts {
+  /** Where Redis is. */
+  readonly address: BrokerAddress;
+  /** What the server shall call its connections. */
+  readonly clientName: string | undefined;
+  /** The connection for commands. */
+  readonly redis: Connection;
+  /** The connection that listens. */
+  readonly subscriptions: Subscriptions;
+}
+
+/** A queue in Redis. */
+export class RedisQueue implements Queue {
+  readonly name: string;
+  readonly #redis: Connection;
+  readonly #subscriptions: Subscriptions;
+  readonly #waiter: Waiter;
+  /** What is written where Redis lost its data, so that all who opened the queue before still agree. */
+  #brokerId: string = crypto.randomUUID();
+
+  /** Makes no call. */
+  constructor(name: string, parts: QueueParts) {
+    this.name = name;
+    this.#redis = parts.redis;
+    this.#subscriptions = parts.subscriptions;
+    this.#waiter = new Waiter(name, parts.address, parts.clientName);
+  }
+
+  async open(): Promise<string> {
+    this.#brokerId = await openQueue(this.#redis, this.name, this.#brokerId);
+    return this.#brokerId;
+  }
+
+  async nextToken(): Promise<string> {
+    return await takeToken(this.#redis, this.name);
+  }
+
+  async raiseToken(token: string): Promise<void> {
+    await raiseToken(this.#redis, this.name, token);
+  }
+
+  async depth(): Promise<Depth> {
+    return await countDepth(this.#redis, this.name);
+  }
+
+  async whereabouts(ids: readonly string[]): Promise<readonly Whereabouts[]> {
+    return ids.length === 0 ? [] : await findTasks(this.#redis, this.name, ids);
+  }
+
+  async publish(topic: Topic, message: string): Promise<void> {
+    const channel = channelOf(this.name, topic);
+    await this.#redis.call(["PUBLISH", channel, message], `publish on '${channel}'`);
+  }
+
+  async subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe> {
+    return await this.#subscriptions.subscribe(channelOf(this.name, topic), options);
+  }
+
+  async enqueue(tasks: readonly NewTask[]): Promise<readonly ("accepted" | "known")[]> {
+    if (tasks.length === 0) return [];
+    return await enqueueTasks(this.#redis, this.name, { brokerId: this.#brokerId, tasks });
+  }
+
+  async cancel(id: string): Promise<"removed" | "requested" | "unknown"> {
+    return await cancelTask(this.#redis, this.name, id);
+  }
+
+  async wait(options: WaitOptions): Promise<void> {
+    await this.#waiter.wait(options);
+  }
+
+  async claim(request: ClaimRequest): Promise<ClaimAnswer> {
+    return await claimTasks(this.#redis, this.name, request);
+  }
+
+  async ready(workerId: string, message: string): Promise<void> {
+    await sayReady(this.#redis, this.name, { workerId, message });
+  }
+
+  async check(claims: readonly ClaimRef[]): Promise<readonly ClaimState[]> {
+    return claims.length === 0 ? [] : await checkClaims(this.#redis, this.name, claims);
+  }
+
+  async reassert(
+    claim: Claim,
+    { workerId, leaseMs }: { readonly workerId: string; readonly leaseMs: number },
+  ): Promise<boolean> {
+    return await reassertClaim(this.#redis, this.name, { claim, workerId, leaseMs });
+  }
+
+  async end({ id, token }: ClaimRef): Promise<Settled> {
+    return await endClaim(this.#redis, this.name, { id, token });
+  }
+
+  async release({ id, token }: ClaimRef, options: ReleaseOptions = {}): Promise<Returned> {
+    const { delayMs, charge } = options;
+    return await releaseClaim(this.#redis, this.name, { id, token, delayMs, charge });
+  }
+
+  async renew(
+    { supervisorId, workerIds, leaseMs }: {
+      readonly supervisorId: string;
+      readonly workerIds: readonly string[];
+      readonly leaseMs: number;
+    },
+  ): Promise<Renewal> {
+    const brokerId = this.#brokerId;
+    return await renewSupervisor(this.#redis, this.name, {
+      supervisorId,
+      workerIds,
+      leaseMs,
+      brokerId,
+    });
+  }
+
+  async removeWorker(workerId: string): Promise<readonly OwnedClaim[]> {
+    return await strikeWorker(this.#redis, this.name, workerId);
+  }
+
+  async deregister(supervisorId: string): Promise<void> {
+    await strikeSupervisor(this.#redis, this.name, supervisorId);
+  }
+
+  async sweep(
+    options: { readonly supervisorId: string; readonly leaseMs: number },
+  ): Promise<readonly SweptClaim[]> {
+    // Until then others may have been cut off as this one was, and not have come back yet.
+    if (this.#redis.contactMs < options.leaseMs) return [];
+    return await sweepLapsed(this.#redis, this.name, options);
+  }
+
+  /** Ends the connection that waits. */
+  async close(): Promise<void> {
+    await this.#waiter.close();
+  }
+}

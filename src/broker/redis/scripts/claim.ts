@@ -1,0 +1,198 @@
+/**
+ * Gives a worker tasks to run.
+ *
+ * @module
+ */
+import { type Claim, type ClaimAnswer, type ClaimRequest, PROTOCOL } from "../../broker.ts";
+import { asArray, asNumber, asString, type Reply } from "../reply.ts";
+import { type Commands, defineScript } from "../script.ts";
+import { READING, WRITING } from "./prelude.ts";
+
+const TAKE_BACK_LOST = `
+-- A claim that the worker does not hold is one whose answer was lost: it would be renewed for ever.
+local function take_back_lost(worker, holding)
+  for _, id in ipairs(redis.call('SMEMBERS', OWNER .. worker)) do
+    if not holding[id] then
+      local task = task_of(id, 'state', 'owner')
+      if task[1] == 'claimed' and task[2] == worker then
+        put_back(id, worker, 0)
+      else
+        redis.call('SREM', OWNER .. worker, id)
+      end
+    end
+  end
+end
+`;
+
+const PROMOTE = `
+-- Due tasks join the queue at its end, in the order in which they became due.
+local function promote()
+  local due = redis.call('ZRANGE', DELAYED, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
+  for index = 1, #due, 2 do
+    local id = due[index]
+    redis.call('ZREM', DELAYED, id)
+    redis.call('LPUSH', Q, id)
+    if type_of(TASK .. id) == 'hash' then
+      redis.call('HSET', TASK .. id, 'state', 'waiting', 'since', due[index + 1])
+    end
+  end
+end
+
+-- What older versions had to put aside and this one may run comes first: it has waited longest.
+local function take_newer(protocol)
+  local ids = redis.call('ZRANGE', NEWER, '-inf', protocol, 'BYSCORE', 'LIMIT', 0, 100)
+  for index = #ids, 1, -1 do
+    redis.call('ZREM', NEWER, ids[index])
+    redis.call('RPUSH', Q, ids[index])
+  end
+end
+`;
+
+const FAIR_SHARE = `
+-- The workers of supervisors that live; the one that asks is always counted.
+local function living_workers()
+  if redis.call('ZCOUNT', SUPERVISORS, '-inf', whole(NOW)) == 0 then return redis.call('HLEN', WORKERS) end
+  local alive, count = {}, 0
+  for _, supervisor in ipairs(redis.call('ZRANGE', SUPERVISORS, '(' .. whole(NOW), '+inf', 'BYSCORE')) do
+    alive[supervisor] = true
+  end
+  for _, supervisor in ipairs(redis.call('HVALS', WORKERS)) do
+    if alive[supervisor] then count = count + 1 end
+  end
+  return math.max(1, count)
+end
+
+local function share_of(slots)
+  local waiting = redis.call('LLEN', Q) - redis.call('SCARD', CANCELED)
+  return math.min(slots, math.max(1, math.ceil(waiting / living_workers())))
+end
+`;
+
+const TAKE = `
+local orphans = {}
+
+-- One entry of the queue: a claim, or nil where it was none to take.
+local function take(id, worker, lease, protocol)
+  if not is_id(id) then
+    redis.call('RPUSH', FOREIGN, id)
+    return nil
+  end
+  local kind = type_of(TASK .. id)
+  if kind == 'none' then
+    if redis.call('SREM', CANCELED, id) == 0 then
+      redis.call('RPUSH', FOREIGN, id)
+      orphans[#orphans + 1] = id
+    end
+    return nil
+  end
+  local task = task_of(id, 'v', 'state', 'name', 'payload', 'attempt', 'failures', 'crashes', 'lapses',
+    'unknowns', 'unknownSince')
+  local v, state, name = tonumber(task[1]), task[2], task[3]
+  if not v or not state or not name then
+    redis.call('RPUSH', FOREIGN, id)
+    return nil
+  end
+  if state ~= 'waiting' then return nil end -- A second entry of a task that has its place elsewhere.
+  if v > protocol then
+    redis.call('ZADD', NEWER, v, id)
+    return nil
+  end
+  local token, attempt = take_token(), (tonumber(task[5]) or 0) + 1
+  redis.call('HSET', TASK .. id, 'state', 'claimed', 'token', token, 'owner', worker,
+    'attempt', whole(attempt), 'since', whole(NOW))
+  redis.call('ZADD', CLAIMS, whole(NOW + lease), id)
+  redis.call('SADD', OWNER .. worker, id)
+  local unknown_for = task[10] and math.max(0, NOW - tonumber(task[10])) or 0
+  return {
+    id, token, name, task[4] or '', attempt, task[6] or 0, task[7] or 0, task[8] or 0, task[9] or 0,
+    whole(unknown_for),
+  }
+end
+`;
+
+// KEYS[1]  the queue's list
+// ARGV[1]  workerId   ARGV[2] free slots   ARGV[3] lease, ms   ARGV[4] our protocol
+// ARGV     then the ids that the worker holds
+// returns  {0} where the worker is not registered, else
+//          {1, ms to the next due task or -1, {orphaned id, …}, {claim, …}}, a claim being
+//          {id, token, name, payload, attempt, failures, crashes, lapses, unknowns, ms unknown}
+// A task of a newer version is put aside in {Q}:newer, where a newer worker finds it. Runs when full: only
+// running tasks can make Redis less full.
+const CLAIM = defineScript([
+  READING,
+  WRITING,
+  TAKE_BACK_LOST,
+  PROMOTE,
+  FAIR_SHARE,
+  TAKE,
+  `
+local worker, slots, lease, protocol = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local holding = {}
+for index = 5, #ARGV do holding[ARGV[index]] = true end
+
+if redis.call('HEXISTS', WORKERS, worker) == 0 then
+  -- It may have taken the marker that was meant for another.
+  if redis.call('HLEN', WORKERS) > 0 and redis.call('LLEN', Q) > 0 then wake() end
+  return {0}
+end
+take_back_lost(worker, holding)
+promote()
+take_newer(protocol)
+
+local claims, share, looked = {}, share_of(slots), 0
+while #claims < share and looked < 1000 do
+  local id = redis.call('RPOP', Q)
+  if not id then break end
+  looked = looked + 1
+  claims[#claims + 1] = take(id, worker, lease, protocol)
+end
+
+local due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
+local left = redis.call('LLEN', Q)
+if left == 0 then redis.call('DEL', CANCELED) end
+if (#claims > 0 and (left > 0 or #due > 0)) or (left > 0 and looked >= 1000) then wake() end
+return {1, due[2] and whole(math.max(0, tonumber(due[2]) - NOW)) or -1, orphans, claims}
+`,
+], { flags: "allow-oom" });
+
+function toClaim(reply: Reply): Claim {
+  const fields = asArray(reply);
+  return {
+    id: asString(fields[0]),
+    token: asString(fields[1]),
+    name: asString(fields[2]),
+    payload: asString(fields[3]),
+    attempt: asNumber(fields[4]),
+    failures: asNumber(fields[5]),
+    crashes: asNumber(fields[6]),
+    lapses: asNumber(fields[7]),
+    unknowns: asNumber(fields[8]),
+    unknownForMs: asNumber(fields[9]),
+  };
+}
+
+/** Takes tasks for a worker. */
+export async function claimTasks(
+  redis: Commands,
+  queue: string,
+  request: ClaimRequest,
+): Promise<ClaimAnswer> {
+  const { workerId, slots, holding, leaseMs } = request;
+  const [registered, due, orphans, claims] = asArray(
+    await redis.run(CLAIM, {
+      key: queue,
+      args: [workerId, slots, leaseMs, PROTOCOL, ...holding],
+      doing: `claim from '${queue}'`,
+    }),
+  );
+  if (asNumber(registered) === 0) {
+    return { registered: false, claims: [], nextDueMs: null, orphans: [] };
+  }
+  const nextDueMs = asNumber(due);
+  return {
+    registered: true,
+    claims: asArray(claims).map(toClaim),
+    nextDueMs: nextDueMs < 0 ? null : nextDueMs,
+    orphans: asArray(orphans).map(asString),
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * Puts tasks in.
+ *
+ * @module
+ */
+import { IncompatibleError } from "../../../errors.ts";
+import { type NewTask, PROTOCOL } from "../../broker.ts";
+import { asArray, asString, asWord } from "../reply.ts";
+import { type Commands, defineScript } from "../script.ts";
+import { ENSURE_OURS, notOurs } from "./open.ts";
+import { READING, WRITING } from "./prelude.ts";
+
+const FIELDS = 9;
+
+// KEYS[1]  the queue's list
+// ARGV[1]  the broker's id, written where Redis lost it
+// ARGV[2]  our protocol
+// ARGV     then per task: id, name, payload, 'in' or 'at', ms, attempt, failures, crashes, lapses
+// returns  {'done', word per task} | {'foreign', type} | {'newer', oldest protocol} | {'taken', key}
+// Everything that can fail is asked before the first write: a script is not rolled back.
+const ENQUEUE = defineScript([
+  READING,
+  WRITING,
+  ENSURE_OURS,
+  `
+for at = 3, #ARGV, ${FIELDS} do
+  local kind = type_of(TASK .. ARGV[at])
+  if kind ~= 'none' and kind ~= 'hash' then return {'taken', TASK .. ARGV[at]} end
+end
+local broker_id, refusal = ensure_ours(ARGV[1], tonumber(ARGV[2]))
+if refusal then return refusal end
+
+local strays = redis.call('LLEN', FOREIGN) > 0
+local words, accepted = {}, false
+for at = 3, #ARGV, ${FIELDS} do
+  local id = ARGV[at]
+  if redis.call('EXISTS', TASK .. id) == 1 then
+    words[#words + 1] = 'known'
+  else
+    if strays then redis.call('LREM', FOREIGN, 0, id) end
+    -- It was cancelled and still stands in the list: it shall not stand there twice.
+    if redis.call('SREM', CANCELED, id) == 1 then redis.call('LREM', Q, 0, id) end
+    local due = tonumber(ARGV[at + 4])
+    if ARGV[at + 3] == 'in' then due = NOW + due end
+    local delayed = due > NOW
+    redis.call('HSET', TASK .. id, 'v', ARGV[2], 'name', ARGV[at + 1], 'payload', ARGV[at + 2],
+      'state', delayed and 'delayed' or 'waiting', 'token', '0', 'owner', '', 'since', whole(NOW),
+      'due', whole(due), 'priority', '0', 'attempt', ARGV[at + 5], 'failures', ARGV[at + 6],
+      'crashes', ARGV[at + 7], 'lapses', ARGV[at + 8])
+    if delayed then redis.call('ZADD', DELAYED, whole(due), id) else redis.call('LPUSH', Q, id) end
+    words[#words + 1] = 'accepted'
+    accepted = true
+  end
+end
+if accepted then wake() end
+return {'done', words}
+`,
+]);
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+function argumentsOf(task: NewTask): readonly (string | number)[] {
+  const { id, counters } = task;
+  if (!ID.test(id)) {
+    throw new RangeError(
+      `Cannot enqueue a task: its id must be a lower-case UUID, current value is ${
+        JSON.stringify(id)
+      }`,
+    );
+  }
+  const ms = Math.ceil(task.runAtMs ?? task.delayMs ?? 0);
+  if (!Number.isSafeInteger(ms)) {
+    throw new RangeError(
+      `Cannot enqueue task ${id}: when it is due must be a finite number of milliseconds, current value is ${ms}`,
+    );
+  }
+  return [
+    id,
+    task.name,
+    task.payload,
+    task.runAtMs === undefined ? "in" : "at",
+    ms,
+    counters?.attempt ?? 0,
+    counters?.failures ?? 0,
+    counters?.crashes ?? 0,
+    counters?.lapses ?? 0,
+  ];
+}
+
+/** Puts tasks in, all or none. */
+export async function enqueueTasks(
+  redis: Commands,
+  queue: string,
+  { brokerId, tasks }: { readonly brokerId: string; readonly tasks: readonly NewTask[] },
+): Promise<readonly ("accepted" | "known")[]> {
+  const [word, detail] = asArray(
+    await redis.run(ENQUEUE, {
+      key: queue,
+      args: [brokerId, PROTOCOL, ...tasks.flatMap(argumentsOf)],
+      doing: `enqueue into '${queue}'`,
+    }),
+  );
+  if (word === "done") {
+    return asArray(detail).map((each) => asWord(each, ["accepted", "known"] as const));
+  }
+  if (word === "taken") {
+    throw new IncompatibleError(
+      `Cannot enqueue into '${queue}': the key '${asString(detail)}' holds no task of ours`,
+    );
+  }
+  throw notOurs(queue, asString(word), asString(detail));
+}

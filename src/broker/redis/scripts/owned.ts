@@ -1,0 +1,31 @@
+/**
+ * How scripts answer with claims that have an owner.
+ *
+ * @module
+ */
+import type { OwnedClaim } from "../../broker.ts";
+import { asArray, asNumber, asString, type Reply } from "../reply.ts";
+
+/** Lua that makes the answer for a claim of its hash: {@linkcode toOwnedClaim} reads it. */
+export const DESCRIBE = `
+local function describe(id)
+  local task = task_of(id, 'token', 'owner', 'name', 'attempt', 'failures', 'crashes', 'lapses', 'state')
+  if task[8] ~= 'claimed' then return nil end
+  return {id, task[1], task[2], task[3], task[4] or 0, task[5] or 0, task[6] or 0, task[7] or 0}
+end
+`;
+
+/** A claim from `{id, token, workerId, name, attempt, failures, crashes, lapses}`. */
+export function toOwnedClaim(reply: Reply): OwnedClaim {
+  const fields = asArray(reply);
+  return {
+    id: asString(fields[0]),
+    token: asString(fields[1]),
+    workerId: asString(fields[2]),
+    name: asString(fields[3]),
+    attempt: asNumber(fields[4]),
+    failures: asNumber(fields[5]),
+    crashes: asNumber(fields[6]),
+    lapses: asNumber(fields[7]),
+  };
+}

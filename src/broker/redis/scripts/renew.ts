@@ -1,0 +1,88 @@
+/**
+ * A supervisor's bookkeeping of a second.
+ *
+ * @module
+ */
+import { PROTOCOL, type Renewal } from "../../broker.ts";
+import { asArray, asNumber, asString } from "../reply.ts";
+import { type Commands, defineScript } from "../script.ts";
+import { DESCRIBE, toOwnedClaim } from "./owned.ts";
+import { READING, WRITING } from "./prelude.ts";
+import { READY_MS } from "./ready.ts";
+
+// KEYS[1]  the queue's list
+// ARGV[1]  supervisorId   ARGV[2] lease, ms   ARGV[3] the broker's id, written where Redis lost it
+// ARGV[4]  our protocol   ARGV[5] ms to keep what ready workers said
+// ARGV     then the workerIds
+// returns  {1} where it was swept, else {0, {claim, …}, {workerId, what it said, …}}
+// That it was swept is written down by the sweep. Its mere absence is no proof: Redis may have lost its data.
+const RENEW = defineScript([
+  READING,
+  WRITING,
+  DESCRIBE,
+  `
+local supervisor, lease = ARGV[1], tonumber(ARGV[2])
+if redis.call('ZSCORE', SWEPT, supervisor) then return {1} end
+if redis.call('HEXISTS', BROKER, 'id') == 0 then
+  redis.call('HSET', BROKER, 'id', ARGV[3], 'protocol', ARGV[4], 'oldest', 1)
+end
+
+local lease_end, owned, ready, added = whole(NOW + lease), {}, {}, 0
+local function renew_claims(owner)
+  for _, id in ipairs(redis.call('SMEMBERS', OWNER .. owner)) do
+    local claim = describe(id)
+    if claim and supervisor_of(claim[3]) == supervisor then
+      redis.call('ZADD', CLAIMS, lease_end, id)
+      owned[#owned + 1] = claim
+    else
+      redis.call('SREM', OWNER .. owner, id)
+    end
+  end
+end
+
+redis.call('ZADD', SUPERVISORS, lease_end, supervisor)
+for index = 6, #ARGV do
+  local worker = ARGV[index]
+  added = added + redis.call('HSET', WORKERS, worker, supervisor)
+  local said = redis.call('GET', READY .. worker)
+  if said then
+    redis.call('PEXPIRE', READY .. worker, ARGV[5])
+    ready[#ready + 1] = worker
+    ready[#ready + 1] = said
+  end
+  renew_claims(worker)
+end
+renew_claims(supervisor)
+
+-- They were refused until now, and may have taken the marker.
+if added > 0 and (redis.call('LLEN', Q) > 0 or redis.call('ZCARD', DELAYED) > 0) then wake() end
+return {0, owned, ready}
+`,
+], { flags: "allow-oom" });
+
+/** Renews a supervisor, its workers, and the leases of what they own. */
+export async function renewSupervisor(
+  redis: Commands,
+  queue: string,
+  { supervisorId, workerIds, leaseMs, brokerId }: {
+    readonly supervisorId: string;
+    readonly workerIds: readonly string[];
+    readonly leaseMs: number;
+    readonly brokerId: string;
+  },
+): Promise<Renewal> {
+  const [swept, owned, ready] = asArray(
+    await redis.run(RENEW, {
+      key: queue,
+      args: [supervisorId, leaseMs, brokerId, PROTOCOL, READY_MS, ...workerIds],
+      doing: `renew the supervisor of '${queue}'`,
+    }),
+  );
+  if (asNumber(swept) === 1) return { swept: true, owned: [], ready: new Map() };
+  const said = asArray(ready).map(asString);
+  const messages = new Map<string, string>();
+  for (let index = 0; index < said.length; index += 2) {
+    messages.set(asString(said[index]), asString(said[index + 1]));
+  }
+  return { swept: false, owned: asArray(owned).map(toOwnedClaim), ready: messages };
+}

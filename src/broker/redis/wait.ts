@@ -1,0 +1,85 @@
+/**
+ * How an idle worker waits: blocked on the wake marker, on a connection of its own, never trusting that
+ * an answer will come.
+ *
+ * @module
+ */
+import { monotonicMs, sleep } from "../../clock.ts";
+import type { BrokerAddress } from "../../config.ts";
+import { ConnectionError } from "../../errors.ts";
+import { Connection } from "./connection.ts";
+import { wakeKey } from "./keys.ts";
+
+/** The longest block: a lost marker costs no more than this. */
+const LONGEST_BLOCK_MS = 5_000;
+/** How long after the block's end the answer may come before the connection is taken for dead. */
+const GRACE_MS = 2_000;
+/** Redis takes a block of 0 for one without end. */
+const SHORTEST_BLOCK_MS = 10;
+
+/** How to wait. */
+export interface WaitOptions {
+  /** The longest wait. */
+  readonly timeoutMs: number;
+  /** Ends the wait. */
+  readonly signal: AbortSignal;
+}
+
+/** Waits for one queue's marker. */
+export class Waiter {
+  readonly #queue: string;
+  readonly #connection: Connection;
+  #block: Promise<void> | undefined;
+
+  /** Makes no call yet. */
+  constructor(queue: string, address: BrokerAddress, clientName: string | undefined) {
+    this.#queue = queue;
+    this.#connection = new Connection(address, { clientName, onDemand: true });
+  }
+
+  /**
+   * Resolves when there may be something to claim, when the time is up, or when the signal aborts. That
+   * Redis cannot be reached just makes it wait; the claim that follows will tell.
+   *
+   * @throws {ConnectionError} If waiting cannot help: a refused password, a closed connection.
+   */
+  async wait({ timeoutMs, signal }: WaitOptions): Promise<void> {
+    const ms = Math.min(timeoutMs, LONGEST_BLOCK_MS);
+    if (signal.aborted || ms <= 0) return;
+    const ended = new AbortController();
+    const stop = AbortSignal.any([signal, ended.signal]);
+    // A second block on the same connection would only begin when the first has ended.
+    const shared = this.#block !== undefined;
+    const block = this.#block ??= this.#blockFor(ms).finally(() => {
+      this.#block = undefined;
+    });
+    const until = monotonicMs() + ms;
+    try {
+      await Promise.race([block, sleep(shared ? ms : ms + GRACE_MS, { signal: stop })]);
+    } catch (error) {
+      if (!(error instanceof ConnectionError) || !error.retryable) throw error;
+      await sleep(until - monotonicMs(), { signal: stop });
+    } finally {
+      ended.abort();
+    }
+    // The blocked command would swallow a marker that is meant for others.
+    if (signal.aborted && !shared && this.#block === block) {
+      this.#connection.drop("the wait was given up");
+    }
+  }
+
+  /** Ends the connection; who waits gets an error. */
+  async close(): Promise<void> {
+    await this.#connection.abandon();
+  }
+
+  async #blockFor(ms: number): Promise<void> {
+    const until = monotonicMs() + ms;
+    const options = { doing: `wait for '${this.#queue}'`, ms: ms + GRACE_MS };
+    await this.#connection.use(options, async (session) => {
+      // Connecting may have taken a part of the time.
+      const left = Math.max(SHORTEST_BLOCK_MS, until - monotonicMs());
+      await session.send(["BZPOPMIN", wakeKey(this.#queue), (left / 1000).toFixed(3)]);
+    });
+  }
+}
