@@ -1,0 +1,176 @@
+/**
+ * Activities as a program reads them, and the records that it writes itself.
+ *
+ * @module
+ */
+import type {
+  ActivityDetail,
+  ActivityFilter,
+  ActivityListOptions,
+  ActivityMetrics,
+  ActivityMetricsOptions,
+  ActivityPage,
+} from "../activity/activity.ts";
+import type { ActivityStore } from "../activity/store.ts";
+import { checkName } from "../config.ts";
+import { beforeActing } from "../role.ts";
+import { type CodecLimits, encodeMetadata } from "../task/codec.ts";
+import type { ProgressOptions } from "../task/context.ts";
+import { kindOf } from "../task/json_text.ts";
+import { checkAgentId } from "./enqueue_options.ts";
+import type { Stores } from "./stores.ts";
+
+/**
+ * A record of the program's own: anything that is not a task of the library and shall be seen beside them.
+ *
+ * @example
+ * ```ts
+ * import { Client, type NewRecord } from "@agentexec/core";
+ *
+ * const nightly: NewRecord = { taskName: "nightly_import", metadata: { org: "o-1" } };
+ * await using client = new Client();
+ * await client.activity.create(nightly);
+ * ```
+ */
+export interface NewRecord {
+  /** What it is of: 1 to 128 letters, digits, `_`, `.` or `-`. */
+  readonly taskName: string;
+  /**
+   * Its first message.
+   *
+   * @default {AGENTEXEC_ACTIVITY_MESSAGE_CREATE, else "Waiting to start"}
+   */
+  readonly message?: string | undefined;
+  /**
+   * What to attach: a plain object of JSON values.
+   *
+   * @default {{}}
+   */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/**
+ * Activities: what became of tasks, and records of the program's own. `update`, `complete` and `error` work
+ * on records; a task's activity is written by the worker that runs it alone.
+ *
+ * @example Show what runs
+ * ```ts
+ * import { Client } from "@agentexec/core";
+ *
+ * await using client = new Client();
+ * const { items } = await client.activity.list({ status: ["queued", "running"], limit: 20 });
+ * for (const { taskName, status, message } of items) console.log(taskName, status, message);
+ * ```
+ *
+ * @example Keep a record of something else
+ * ```ts
+ * import { Client } from "@agentexec/core";
+ *
+ * await using client = new Client();
+ * const id = await client.activity.create({ taskName: "nightly_import" });
+ * await client.activity.update(id, "Halfway", { percentage: 50 });
+ * await client.activity.complete(id, "Imported 1,204 rows");
+ * ```
+ */
+export interface ActivityApi {
+  /**
+   * Makes a record.
+   *
+   * @returns Its id.
+   * @throws {ValidationError} If its metadata is no plain JSON object or holds what cannot be stored.
+   */
+  create(record: NewRecord): Promise<string>;
+  /**
+   * Says how far a record is.
+   *
+   * @throws {ActivityOwnedError} If the id is a task's.
+   */
+  update(id: string, message: string, options?: ProgressOptions): Promise<void>;
+  /**
+   * Ends a record well.
+   *
+   * @throws {ActivityOwnedError} If the id is a task's.
+   */
+  complete(id: string, message?: string): Promise<void>;
+  /**
+   * Ends a record badly.
+   *
+   * @throws {ActivityOwnedError} If the id is a task's.
+   */
+  error(id: string, message: string): Promise<void>;
+  /** A page of activities, newest first, without contexts, results and logs. */
+  list(options?: ActivityListOptions): Promise<ActivityPage>;
+  /** One activity with its context, result and log; null where there is none of this id. */
+  detail(id: string): Promise<ActivityDetail | null>;
+  /** How many activities there are; it stops counting at 10,000. */
+  count(filter?: ActivityFilter): Promise<number>;
+  /** How many tasks are queued or running. */
+  countActive(filter?: Omit<ActivityFilter, "status">): Promise<number>;
+  /** How many tasks are in which status, and their times. */
+  metrics(options?: ActivityMetricsOptions): Promise<ActivityMetrics>;
+}
+
+/** The activities of one client's stores. */
+export function activityApi(stores: Stores, limits: CodecLimits): ActivityApi {
+  async function store(): Promise<ActivityStore> {
+    await beforeActing();
+    return await stores.activity();
+  }
+  return {
+    async create({ taskName, message, metadata }) {
+      checkName(taskName, "record");
+      if (message !== undefined) checkMessage(message);
+      const json = encodeMetadata(metadata, limits);
+      return await (await store()).createRecord({
+        taskName,
+        metadata: json,
+        ...(message === undefined ? {} : { message }),
+      });
+    },
+    async update(id, message, options = {}) {
+      checkMessage(message);
+      checkPercentage(options.percentage);
+      await (await store()).updateRecord(checkAgentId(id, "id"), { message, ...options });
+    },
+    async complete(id, message) {
+      if (message !== undefined) checkMessage(message);
+      await (await store()).completeRecord(checkAgentId(id, "id"), message);
+    },
+    async error(id, message) {
+      checkMessage(message);
+      await (await store()).failRecord(checkAgentId(id, "id"), message);
+    },
+    async list(options = {}) {
+      return await (await store()).list(options);
+    },
+    async detail(id) {
+      return await (await store()).detail(checkAgentId(id, "id")) ?? null;
+    },
+    async count(filter = {}) {
+      return await (await store()).count(filter);
+    },
+    async countActive(filter = {}) {
+      return await (await store()).countActive(filter);
+    },
+    async metrics(options = {}) {
+      return await (await store()).metrics(options);
+    },
+  };
+}
+
+function checkMessage(message: string): void {
+  if (typeof message === "string") return;
+  throw new TypeError(
+    `Cannot use 'message': it must be a string, current value is ${kindOf(message)}`,
+  );
+}
+
+function checkPercentage(percentage: number | undefined): void {
+  if (percentage === undefined) return;
+  if (typeof percentage === "number" && percentage >= 0 && percentage <= 100) return;
+  throw new RangeError(
+    `Cannot use 'percentage': it must be a number from 0 to 100, current value is ${
+      String(percentage)
+    }`,
+  );
+}

@@ -1,0 +1,307 @@
+/**
+ * A producer: puts tasks in, follows them, cancels them, reads activities.
+ *
+ * @module
+ */
+import type { Depth } from "../broker/broker.ts";
+import { checkName, CONF } from "../config.ts";
+import { beforeActing, workerConnections } from "../role.ts";
+import type { ContextSchema } from "../task/context.ts";
+import type { InputOf, NoSchema, ResultOf, TaskDefinition } from "../task/definition.ts";
+import { kindOf } from "../task/json_text.ts";
+import { type ActivityApi, activityApi } from "./activity_api.ts";
+import { type CancelOutcome, cancelTask } from "./cancel.ts";
+import { cancelPending, type CancelScope } from "./cancel_pending.ts";
+import {
+  checkClientOptions,
+  type ClientOptions,
+  DEFAULT_MAX_CONTEXT_BYTES,
+} from "./client_options.ts";
+import { enqueueMany, enqueueOne, type WhatToEnqueue } from "./enqueue.ts";
+import { checkAgentId, type EnqueueManyOptions, type EnqueueOptions } from "./enqueue_options.ts";
+import { type TaskHandle, taskHandle } from "./handle.ts";
+import { Stores } from "./stores.ts";
+
+/** What {@linkcode Client.cancelPending} may be told. */
+export interface CancelPendingOptions {
+  /**
+   * `"abandoned"`: running tasks whose worker is dead, and tasks that were recorded more than 30 s ago and
+   * that the broker does not know. `"queue"`: everything of the queue on every host.
+   *
+   * @default {"abandoned"}
+   */
+  readonly scope?: CancelScope | undefined;
+}
+
+export { CLIENT_OPTIONS, type ClientOptions } from "./client_options.ts";
+
+let reveal: (client: Client) => Stores;
+
+/** The connections of a client, for what is built upon it. */
+export function storesOf(client: Client): Stores {
+  return reveal(client);
+}
+
+/**
+ * A producer: enqueues tasks, follows and cancels them, and reads activities, in any process. It runs no
+ * workers. Connections are made by the first call that needs them; `close()` ends them.
+ *
+ * In a worker, a client uses its supervisor's broker and database, whatever its options say.
+ *
+ * @example
+ * ```ts
+ * import { Client, defineTask } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const research = defineTask("research_company", {
+ *   context: z.object({ company: z.string() }),
+ *   result: z.object({ summary: z.string() }),
+ * });
+ *
+ * await using client = new Client();
+ * const task = await client.enqueue(research, { company: "Acme" }, { metadata: { org: "o-1" } });
+ * const { summary } = await task.result({ timeout: { minutes: 10 } });
+ * console.log(summary);
+ * ```
+ */
+export class Client {
+  readonly #options: ClientOptions;
+  readonly #stores: Stores;
+  /** Activities: what became of tasks, and records of the program's own. */
+  readonly activity: ActivityApi;
+
+  static {
+    reveal = (client) => client.#stores;
+  }
+
+  /**
+   * Checks the options; makes no connection.
+   *
+   * @param options Where the stores are, and which queue to use.
+   * @throws {TypeError} If an option is unknown or of the wrong type.
+   * @throws {RangeError} If one is a name or number that is not allowed.
+   * @throws {ConfigError} If an address or prefix is not allowed.
+   */
+  constructor(options: ClientOptions = {}) {
+    checkClientOptions(options);
+    this.#options = { ...options };
+    this.#stores = new Stores(this.#options);
+    this.activity = activityApi(this.#stores, this.#limits);
+  }
+
+  /** The queue of tasks whose definition names none. */
+  get queueName(): string {
+    return this.#options.queueName ?? workerConnections()?.queueName ?? CONF.queueName;
+  }
+
+  /**
+   * Puts a task in by its name alone: that the context is JSON and not too large is all that is checked here,
+   * the schema speaks when the task runs. The task goes to this client's queue.
+   *
+   * @param name The task's name.
+   * @param context What its handler gets.
+   * @param options Its id, metadata, and when it is due.
+   * @returns The hold on the task.
+   * @throws {ValidationError} If the context or the metadata is no JSON, cannot be stored, or is too large.
+   * @throws {TaskConflictError} If the id is that of another task.
+   * @throws {EnqueueError} If it was not accepted: it will not run.
+   * @throws {EnqueueUncertainError} If nobody knows; enqueue again with the id that the error carries.
+   */
+  enqueue(name: string, context?: unknown, options?: EnqueueOptions): Promise<TaskHandle>;
+  /**
+   * Puts a task in that takes no context.
+   *
+   * @param definition The task.
+   * @param context Nothing.
+   * @param options Its id, metadata, and when it is due.
+   * @returns The hold on the task.
+   */
+  enqueue<Result extends ContextSchema | NoSchema>(
+    definition: TaskDefinition<NoSchema, Result>,
+    context?: undefined,
+    options?: EnqueueOptions,
+  ): Promise<TaskHandle<ResultOf<Result>>>;
+  /**
+   * Puts a task in. It is accepted once its row and the broker have it; it then runs at least once, also
+   * where this process ends. With an `agentId` it may be called again with the same task and context, and
+   * is accepted once.
+   *
+   * @param definition The task.
+   * @param context What its handler gets, as its schema's input.
+   * @param options Its id, metadata, and when it is due.
+   * @returns The hold on the task.
+   * @throws {ValidationError} If the schema refuses the context, or it or the metadata is no JSON, cannot be
+   *   stored, or is too large.
+   * @throws {TaskConflictError} If the id is that of another task.
+   * @throws {EnqueueError} If it was not accepted: it will not run.
+   * @throws {EnqueueUncertainError} If nobody knows; enqueue again with the id that the error carries.
+   */
+  enqueue<Context extends ContextSchema | NoSchema, Result extends ContextSchema | NoSchema>(
+    definition: TaskDefinition<Context, Result>,
+    context: InputOf<Context>,
+    options?: EnqueueOptions,
+  ): Promise<TaskHandle<ResultOf<Result>>>;
+  async enqueue(
+    task: string | TaskDefinition,
+    context?: unknown,
+    options: EnqueueOptions = {},
+  ): Promise<TaskHandle> {
+    await beforeActing();
+    return await enqueueOne(this.#stores, { ...this.#what(task), context, options });
+  }
+
+  /**
+   * Puts many tasks of one kind in, in chunks. Every context is checked before the first goes in.
+   *
+   * @param definition The task.
+   * @param contexts What each handler gets.
+   * @param options Their ids, and what holds for all: metadata, and when they are due.
+   * @returns The holds on the tasks, in the order of the contexts.
+   * @throws {ValidationError} If one context does not pass; none is put in then.
+   * @throws {EnqueueManyError} If some were not accepted; it lists which were and which were not.
+   *
+   * @example
+   * ```ts
+   * import { Client, defineTask } from "@agentexec/core";
+   * import { z } from "zod";
+   *
+   * const research = defineTask("research_company", { context: z.object({ company: z.string() }) });
+   * await using client = new Client();
+   * const tasks = await client.enqueueMany(research, [{ company: "Acme" }, { company: "Umbrella" }]);
+   * await Promise.all(tasks.map((task) => task.wait()));
+   * ```
+   */
+  async enqueueMany<
+    Context extends ContextSchema | NoSchema,
+    Result extends ContextSchema | NoSchema,
+  >(
+    definition: TaskDefinition<Context, Result>,
+    contexts: readonly InputOf<Context>[],
+    options: EnqueueManyOptions = {},
+  ): Promise<readonly TaskHandle<ResultOf<Result>>[]> {
+    await beforeActing();
+    const what = this.#what(definition as TaskDefinition);
+    return await enqueueMany(this.#stores, { ...what, contexts, options });
+  }
+
+  /**
+   * The hold on a task that is known by its id, in any process. Asks nobody whether there is one.
+   *
+   * @param definition The task's definition; or its name, then the result is what JSON gives.
+   * @param agentId The task's id.
+   * @throws {TypeError} If the id is no UUID.
+   *
+   * @example
+   * ```ts
+   * import { Client, defineTask } from "@agentexec/core";
+   * import { z } from "zod";
+   *
+   * const research = defineTask("research_company", { result: z.object({ summary: z.string() }) });
+   * await using client = new Client();
+   * const task = client.handle(research, "0197a3b2-7c1d-7e2f-8a4b-5c6d7e8f9a0b");
+   * console.log(await task.status());
+   * ```
+   */
+  handle<Context extends ContextSchema | NoSchema, Result extends ContextSchema | NoSchema>(
+    definition: TaskDefinition<Context, Result>,
+    agentId: string,
+  ): TaskHandle<ResultOf<Result>>;
+  /**
+   * The hold on a task that is known by its name and id alone.
+   *
+   * @param name The task's name.
+   * @param agentId The task's id.
+   */
+  handle(name: string, agentId: string): TaskHandle;
+  handle(task: string | TaskDefinition, agentId: string): TaskHandle {
+    const { taskName, queueName, definition } = this.#what(task);
+    const ref = { agentId: checkAgentId(agentId), taskName, queueName };
+    return taskHandle(this.#stores, ref, definition);
+  }
+
+  /**
+   * Cancels a task: at once where it waits, by asking where it runs.
+   *
+   * @param agentId The task's id.
+   * @returns `"canceled"`: it will not run. `"requested"`: it runs, and its `signal` aborts within about a
+   *   second. `"ended"`: it had ended before.
+   * @throws {ResultExpiredError} If there is no record of it.
+   */
+  async cancel(agentId: string): Promise<CancelOutcome> {
+    const id = checkAgentId(agentId);
+    await beforeActing();
+    return await cancelTask(this.#stores, id);
+  }
+
+  /**
+   * Cancels tasks of this client's queue: those that nobody will ever finish, or everything.
+   *
+   * @param options Which.
+   * @returns How many were canceled.
+   */
+  async cancelPending(options: CancelPendingOptions = {}): Promise<number> {
+    const { scope = "abandoned" } = options;
+    if (scope !== "abandoned" && scope !== "queue") {
+      throw new TypeError(
+        `Cannot cancel pending tasks: 'scope' must be "abandoned" or "queue", current value is ${
+          JSON.stringify(scope)
+        }`,
+      );
+    }
+    await beforeActing();
+    return await cancelPending(this.#stores, { queueName: this.queueName, scope });
+  }
+
+  /**
+   * How much waits and runs.
+   *
+   * @param queueName The queue; this client's where it is left out.
+   */
+  async depth(queueName: string = this.queueName): Promise<Depth> {
+    checkName(queueName, "queue");
+    await beforeActing();
+    return await (await this.#stores.queue(queueName)).depth();
+  }
+
+  /**
+   * Makes the library's tables, or brings them up to this version. Safe to call at any time and from many
+   * processes at once.
+   *
+   * @throws {MigrationError} If tables of these names are another program's.
+   */
+  async migrate(): Promise<void> {
+    await beforeActing();
+    await (await this.#stores.activityUnchecked()).migrate();
+  }
+
+  /** Closes the connections; whoever still waits for a task gets an error. May be called twice. */
+  async close(): Promise<void> {
+    await this.#stores.close();
+  }
+
+  /** The same as {@linkcode Client.close}, for `await using`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  get #limits(): { readonly maxBytes: number } {
+    return { maxBytes: this.#options.maxContextBytes ?? DEFAULT_MAX_CONTEXT_BYTES };
+  }
+
+  #what(task: string | TaskDefinition): WhatToEnqueue {
+    const limits = this.#limits;
+    if (typeof task === "string") {
+      checkName(task, "task");
+      return { taskName: task, queueName: this.queueName, definition: undefined, limits };
+    }
+    if (typeof task !== "object" || task === null || typeof task.name !== "string") {
+      throw new TypeError(
+        `Cannot find the task: give a definition (defineTask) or a name, current value is ${
+          kindOf(task)
+        }`,
+      );
+    }
+    const queueName = task.queue ?? this.queueName;
+    return { taskName: task.name, queueName, definition: task, limits };
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * What may be said with a task that is enqueued, and its check at the door.
+ *
+ * @module
+ */
+import { v7 } from "uuid";
+import { type Duration, toMilliseconds } from "../clock.ts";
+import { kindOf } from "../task/json_text.ts";
+
+/** What {@linkcode EnqueueOptions} and {@linkcode EnqueueManyOptions} share. */
+interface DueOptions {
+  /**
+   * What to attach: a plain object of JSON values. Handlers see it, and activities can be filtered by its
+   * members.
+   *
+   * @default {{}}
+   */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * How long to wait before it may start, on the broker's clock. Excludes `runAt`.
+   *
+   * @default {undefined} (at once)
+   */
+  readonly delay?: Duration | undefined;
+  /**
+   * When it may start. Excludes `delay`.
+   *
+   * @default {undefined} (at once)
+   */
+  readonly runAt?: Date | undefined;
+}
+
+/**
+ * What may be said with one task that is enqueued.
+ *
+ * @example
+ * ```ts
+ * import { Client, type EnqueueOptions } from "@agentexec/core";
+ *
+ * await using client = new Client();
+ * const options: EnqueueOptions = { metadata: { org: "o-1" }, delay: { minutes: 5 } };
+ * await client.enqueue("research_company", { company: "Acme" }, options);
+ * ```
+ */
+export interface EnqueueOptions extends DueOptions {
+  /**
+   * The task's id, a UUID. Enqueueing again with the same id, task and context is accepted once.
+   *
+   * @default {a new UUID, version 7}
+   */
+  readonly agentId?: string | undefined;
+}
+
+/**
+ * What may be said with tasks that are enqueued together; it holds for each.
+ *
+ * @example
+ * ```ts
+ * import { Client, defineTask, type EnqueueManyOptions } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const research = defineTask("research_company", { context: z.object({ company: z.string() }) });
+ * await using client = new Client();
+ * const options: EnqueueManyOptions = { metadata: { org: "o-1" } };
+ * await client.enqueueMany(research, [{ company: "Acme" }, { company: "Umbrella" }], options);
+ * ```
+ */
+export interface EnqueueManyOptions extends DueOptions {
+  /**
+   * The tasks' ids, one UUID for each context, no two the same.
+   *
+   * @default {new UUIDs, version 7}
+   */
+  readonly agentIds?: readonly string[] | undefined;
+}
+
+/** When a task is due; empty for at once. */
+export interface Due {
+  /** Milliseconds from now. */
+  readonly delayMs?: number;
+  /** A time. */
+  readonly runAt?: Date;
+}
+
+/** An id, and whether the caller brought it: others may then know it too. */
+export interface TaskId {
+  /** The id, a UUID in lower case. */
+  readonly agentId: string;
+  /** Whether the caller brought it. */
+  readonly given: boolean;
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * An id in lower case, as the stores keep it.
+ *
+ * @throws {TypeError} If it is no UUID.
+ */
+export function checkAgentId(agentId: string, name = "agentId"): string {
+  const lower = typeof agentId === "string" ? agentId.toLowerCase() : "";
+  if (UUID.test(lower)) return lower;
+  const shown = typeof agentId === "string"
+    ? JSON.stringify(agentId.length > 60 ? `${agentId.slice(0, 60)}…` : agentId)
+    : kindOf(agentId);
+  throw new TypeError(`Cannot use '${name}': it must be a UUID, current value is ${shown}`);
+}
+
+/** The id of one task. */
+export function idOf(options: EnqueueOptions): TaskId {
+  checkKnown(options, ["agentId", "metadata", "delay", "runAt"]);
+  return options.agentId === undefined
+    ? { agentId: v7(), given: false }
+    : { agentId: checkAgentId(options.agentId), given: true };
+}
+
+/** The ids of `count` tasks. */
+export function idsOf(count: number, options: EnqueueManyOptions): TaskId[] {
+  checkKnown(options, ["agentIds", "metadata", "delay", "runAt"]);
+  const { agentIds } = options;
+  if (agentIds === undefined) {
+    return Array.from({ length: count }, () => ({ agentId: v7(), given: false }));
+  }
+  if (!Array.isArray(agentIds) || agentIds.length !== count) {
+    throw new RangeError(
+      `Cannot use 'agentIds': it must hold one id for each of the ${count} contexts, current value is ${
+        Array.isArray(agentIds) ? `${agentIds.length} ids` : kindOf(agentIds)
+      }`,
+    );
+  }
+  const ids = agentIds.map((each, index) => checkAgentId(each, `agentIds[${index}]`));
+  const seen = new Set<string>();
+  const twice = ids.findIndex((id) => seen.size === seen.add(id).size);
+  if (twice >= 0) {
+    throw new RangeError(
+      `Cannot use 'agentIds': each id may stand once, agentIds[${twice}] is ${ids[twice]} again`,
+    );
+  }
+  return ids.map((agentId) => ({ agentId, given: true }));
+}
+
+/** When it is due. */
+export function dueOf({ delay, runAt }: DueOptions): Due {
+  if (delay !== undefined && runAt !== undefined) {
+    throw new TypeError("Cannot use 'delay' and 'runAt' together: give one of them");
+  }
+  if (delay !== undefined) {
+    const delayMs = Math.ceil(toMilliseconds(delay, "delay"));
+    if (!Number.isSafeInteger(delayMs) || delayMs > LONGEST_DELAY_MS) {
+      throw new RangeError(
+        `Cannot use 'delay': it must be at most 36500 days, current value is ${delayMs} ms`,
+      );
+    }
+    return delayMs === 0 ? {} : { delayMs };
+  }
+  if (runAt === undefined) return {};
+  if (!(runAt instanceof Date) || Number.isNaN(runAt.getTime())) {
+    throw new TypeError(
+      `Cannot use 'runAt': it must be a valid Date, current value is ${
+        runAt instanceof Date ? "an invalid one" : kindOf(runAt)
+      }`,
+    );
+  }
+  return { runAt };
+}
+
+/** A hundred years: what is later is a mistake in the unit. */
+const LONGEST_DELAY_MS = 36_500 * 86_400_000;
+
+function checkKnown(options: object, allowed: readonly string[]): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot enqueue: the options must be an object, current value is ${kindOf(options)}`,
+    );
+  }
+  const unknown = Object.keys(options).find((key) => !allowed.includes(key));
+  if (unknown === undefined) return;
+  throw new TypeError(
+    `Cannot enqueue: '${unknown}' is no option, allowed are ${allowed.join(", ")}`,
+  );
+}

@@ -1,0 +1,271 @@
+/**
+ * The hold on one task: how far it is, its result, its end.
+ *
+ * @module
+ */
+import { type ActivityStatus, type TaskRow, TERMINAL } from "../activity/activity.ts";
+import { type Duration, toMilliseconds, withDeadline } from "../clock.ts";
+import { ResultTimeoutError, TaskCanceledError, TaskFailedError } from "../errors.ts";
+import { beforeActing } from "../role.ts";
+import { decodeResult } from "../task/codec.ts";
+import type { TaskDefinition } from "../task/definition.ts";
+import { type CancelOutcome, cancelTask } from "./cancel.ts";
+import type { Stores } from "./stores.ts";
+import { type Progress, readTask, type TaskRef, watchTask } from "./watch.ts";
+
+/** How long to wait for a task. */
+export interface TaskWaitOptions {
+  /**
+   * How long to wait at most. The task goes on when the wait is over.
+   *
+   * @default {undefined} (as long as it takes)
+   */
+  readonly timeout?: Duration | undefined;
+  /**
+   * Ends the wait with the signal's reason. The task goes on.
+   *
+   * @default {undefined}
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How long to follow a task's progress. */
+export interface TaskProgressOptions {
+  /**
+   * Ends the iteration without an error.
+   *
+   * @default {undefined} (until the task has ended)
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * How far a task is.
+ *
+ * @example
+ * ```ts
+ * import type { TaskProgress } from "@agentexec/core";
+ *
+ * function show({ status, percentage, message }: TaskProgress) {
+ *   return `${status} ${percentage ?? 0} % ${message ?? ""}`;
+ * }
+ * ```
+ */
+export interface TaskProgress {
+  /** Its status. Later versions may add some: treat an unknown one as not ended. */
+  readonly status: ActivityStatus;
+  /** How far it says it is, 0 to 100; null where it says nothing. */
+  readonly percentage: number | null;
+  /** What it says; null where it says nothing. */
+  readonly message: string | null;
+}
+
+/** The statuses that a task can end with. */
+export type TaskEndStatus = "complete" | "error" | "canceled";
+
+/**
+ * The hold on one task, in any process: how far it is, what came of it. Given by `enqueue`, or for a
+ * known id by `handle`.
+ *
+ * @example Wait for the result
+ * ```ts
+ * import { Client, defineTask } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const research = defineTask("research_company", {
+ *   context: z.object({ company: z.string() }),
+ *   result: z.object({ summary: z.string() }),
+ * });
+ * await using client = new Client();
+ * const task = await client.enqueue(research, { company: "Acme" });
+ * const { summary } = await task.result({ timeout: { minutes: 10 } });
+ * console.log(summary);
+ * ```
+ *
+ * @example Follow its progress
+ * ```ts
+ * import type { TaskHandle } from "@agentexec/core";
+ *
+ * async function follow(task: TaskHandle) {
+ *   for await (const { status, percentage, message } of task.progress()) {
+ *     console.log(status, percentage, message);
+ *   }
+ * }
+ * ```
+ */
+export interface TaskHandle<Result = unknown> {
+  /** The task's id. */
+  readonly agentId: string;
+  /** The task's name. */
+  readonly taskName: string;
+  /**
+   * How far it is now.
+   *
+   * @throws {ResultExpiredError} If there is no record of it.
+   */
+  status(): Promise<ActivityStatus>;
+  /**
+   * Waits until it has ended and gives its result.
+   *
+   * @throws {TaskFailedError} If it ended in an error.
+   * @throws {TaskCanceledError} If it was canceled.
+   * @throws {ResultTimeoutError} If the time is up first; the task goes on.
+   * @throws {ResultExpiredError} If there is no record of it (any more).
+   * @throws {ValidationError} If what is stored does not pass the result's schema.
+   */
+  result(options?: TaskWaitOptions): Promise<Result>;
+  /**
+   * Waits until it has ended and gives its last status, whatever that is.
+   *
+   * @throws {ResultTimeoutError} If the time is up first; the task goes on.
+   * @throws {ResultExpiredError} If there is no record of it (any more).
+   */
+  wait(options?: TaskWaitOptions): Promise<TaskEndStatus>;
+  /**
+   * How far it is, now and whenever that changes, up to its end. Leaving the loop ends the subscription.
+   * A reader slower than the task misses steps in between, never the last.
+   *
+   * @throws {ResultExpiredError} If there is no record of it (any more).
+   */
+  progress(options?: TaskProgressOptions): AsyncIterable<TaskProgress>;
+  /**
+   * Cancels it: at once where it waits, by asking where it runs.
+   *
+   * @returns `"canceled"`: it will not run. `"requested"`: it runs, and its `signal` aborts within about a
+   *   second. `"ended"`: it had ended before.
+   * @throws {ResultExpiredError} If there is no record of it.
+   */
+  cancel(): Promise<CancelOutcome>;
+}
+
+/** Makes the handle of a task. */
+export function taskHandle<Result>(
+  stores: Stores,
+  ref: TaskRef,
+  definition: TaskDefinition | undefined,
+): TaskHandle<Result> {
+  return new StoredTask<Result>(stores, ref, definition);
+}
+
+class StoredTask<Result> implements TaskHandle<Result> {
+  readonly #stores: Stores;
+  readonly #ref: TaskRef;
+  readonly #definition: TaskDefinition | undefined;
+
+  constructor(stores: Stores, ref: TaskRef, definition: TaskDefinition | undefined) {
+    this.#stores = stores;
+    this.#ref = ref;
+    this.#definition = definition;
+  }
+
+  get agentId(): string {
+    return this.#ref.agentId;
+  }
+
+  get taskName(): string {
+    return this.#ref.taskName;
+  }
+
+  async status(): Promise<ActivityStatus> {
+    await beforeActing();
+    return (await readTask(await this.#stores.activity(), this.#ref)).status;
+  }
+
+  async result(options: TaskWaitOptions = {}): Promise<Result> {
+    const row = await this.#ended(options);
+    const status = row.status as TaskEndStatus;
+    switch (status) {
+      case "complete":
+        return await decodeResult(this.#definition, row.result) as Result;
+      case "error":
+        throw failure(row);
+      case "canceled":
+        throw new TaskCanceledError(
+          `Cannot give the result of task '${row.taskName}' (${row.agentId}): it was canceled`,
+          { agentId: row.agentId },
+        );
+      default:
+        return status satisfies never;
+    }
+  }
+
+  async wait(options: TaskWaitOptions = {}): Promise<TaskEndStatus> {
+    return (await this.#ended(options)).status as TaskEndStatus;
+  }
+
+  async *progress(
+    options: TaskProgressOptions = {},
+  ): AsyncGenerator<TaskProgress, void, undefined> {
+    await beforeActing();
+    const signal = options.signal ?? new AbortController().signal;
+    let last: Progress | undefined;
+    for await (const seen of watchTask(this.#stores, this.#ref, { signal, progress: true })) {
+      const { status, percentage, message } = seen.kind === "row" ? seen.row : seen.progress;
+      if (
+        last?.status === status && last.percentage === percentage && last.message === message
+      ) continue;
+      // A worker's message may say "complete" before the row does; only the row ends it.
+      if (seen.kind === "progress" && TERMINAL.includes(status)) continue;
+      last = { status, percentage, message };
+      yield last;
+    }
+  }
+
+  async cancel(): Promise<CancelOutcome> {
+    await beforeActing();
+    return await cancelTask(this.#stores, this.agentId);
+  }
+
+  async #ended({ timeout, signal }: TaskWaitOptions): Promise<TaskRow> {
+    const timeoutMs = timeout === undefined ? undefined : toMilliseconds(timeout, "timeout");
+    await beforeActing();
+    signal?.throwIfAborted();
+    const stop = new AbortController();
+    let abort = () => {};
+    const aborted = new Promise<never>((_, reject) => {
+      abort = () => reject(signal?.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+    });
+    try {
+      const row = Promise.race([this.#watchToEnd(stop.signal), aborted]);
+      if (timeoutMs === undefined) return await row;
+      return await withDeadline(row, { ms: timeoutMs, error: () => this.#tooLate(timeoutMs) });
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      stop.abort();
+    }
+  }
+
+  async #watchToEnd(signal: AbortSignal): Promise<TaskRow> {
+    for await (const seen of watchTask(this.#stores, this.#ref, { signal, progress: false })) {
+      if (seen.kind === "row" && TERMINAL.includes(seen.row.status)) return seen.row;
+    }
+    // The wait was ended from outside, and its promise is settled already.
+    return await new Promise<never>(() => {});
+  }
+
+  #tooLate(timeoutMs: number): ResultTimeoutError {
+    const { agentId, taskName } = this.#ref;
+    return new ResultTimeoutError(
+      `Cannot wait longer for task '${taskName}' (${agentId}): it has not ended within ${
+        timeoutMs / 1000
+      } s, and goes on`,
+      { agentId },
+    );
+  }
+}
+
+function failure(row: TaskRow): TaskFailedError {
+  const { agentId, taskName, attempt: attempts } = row;
+  const text = row.error ?? row.message ?? "nothing is known of the cause";
+  const headline = text.split("\n", 1)[0] ?? text;
+  const cause = new Error(text);
+  // Where it happened is in the text; the stack of this process would only mislead.
+  cause.stack = text;
+  return new TaskFailedError(`Task '${taskName}' failed: ${headline}`, {
+    agentId,
+    taskName,
+    attempts,
+    cause,
+  });
+}

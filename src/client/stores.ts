@@ -1,0 +1,330 @@
+/**
+ * One process's connections to the broker and the database: made when they are first needed, shared by
+ * all that one client or pool does, closed together.
+ *
+ * @module
+ */
+import { ActivityStore } from "../activity/store.ts";
+import type { Broker, Queue } from "../broker/broker.ts";
+import { RedisBroker } from "../broker/redis/redis_broker.ts";
+import { monotonicMs, sleep, withDeadline } from "../clock.ts";
+import {
+  activityMessages,
+  type BrokerAddress,
+  CONF,
+  type DatabaseAddress,
+  resolveBroker,
+  resolveDatabase,
+  showBroker,
+  showDatabase,
+} from "../config.ts";
+import { AgentexecError, ConnectionError } from "../errors.ts";
+import { workerConnections } from "../role.ts";
+import type { Database } from "../task/context.ts";
+
+/** What connections are made from. Everything missing comes from the environment. */
+export interface StoreOptions {
+  /** The broker's address. */
+  readonly brokerUrl?: string | undefined;
+  /** The database's address. */
+  readonly databaseUrl?: string | undefined;
+  /** Makes the database connection instead of the library. */
+  readonly db?: ((url: string) => Database) | undefined;
+  /** The prefix of the tables. */
+  readonly tablePrefix?: string | undefined;
+  /** Whether rows keep the context. */
+  readonly storeContext?: boolean | undefined;
+  /** Metadata keys that get an index in `migrate()`. */
+  readonly metadataIndexes?: readonly string[] | undefined;
+}
+
+/** How long and how loudly {@linkcode Stores.connect} tries. */
+export interface ConnectOptions {
+  /** How long to try, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Called before each further attempt. */
+  readonly onRetry?: (error: ConnectionError) => void;
+}
+
+/** How long one attempt to connect may take. */
+const ATTEMPT_MS = 5_000;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+
+/** The connections of one client or pool. */
+export class Stores {
+  readonly #options: StoreOptions;
+  #brokerAddress: BrokerAddress | undefined;
+  #databaseAddress: DatabaseAddress | undefined;
+  #broker: Lazy<Broker>;
+  #store: Lazy<ActivityStore>;
+  /** Settles once the tables are known to be there. */
+  #migrated: Promise<void> | undefined;
+  readonly #queues = new Map<string, Promise<OpenQueue>>();
+  #session = new AbortController();
+  #closed = false;
+
+  /** Makes no connection. */
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#broker = this.#lazyBroker();
+    this.#store = this.#lazyStore();
+  }
+
+  /** Where the broker is: in a worker its supervisor's, else the option's or the environment's. */
+  get brokerAddress(): BrokerAddress {
+    return this.#brokerAddress ??= workerConnections()?.broker ??
+      resolveBroker(this.#options.brokerUrl);
+  }
+
+  /** Where the database is: in a worker its supervisor's, else the option's or the environment's. */
+  get databaseAddress(): DatabaseAddress {
+    return this.#databaseAddress ??= workerConnections()?.database ??
+      resolveDatabase(this.#options.databaseUrl);
+  }
+
+  /** The prefix of the tables. */
+  get tablePrefix(): string {
+    return workerConnections()?.tablePrefix ?? this.#options.tablePrefix ?? CONF.tablePrefix;
+  }
+
+  /** Aborts when the present connections are closed: whoever waits on them must not wait on. */
+  get session(): AbortSignal {
+    return this.#session.signal;
+  }
+
+  /**
+   * A queue, connected and known to be ours.
+   *
+   * @throws {ConnectionError} If the broker cannot be reached.
+   * @throws {IncompatibleError} If the queue is another program's.
+   */
+  async queue(name: string): Promise<Queue> {
+    return (await this.#open(name)).queue;
+  }
+
+  /** The id of the broker that holds a queue, for the rows. */
+  async brokerId(queueName: string): Promise<string> {
+    return (await this.#open(queueName)).brokerId;
+  }
+
+  /**
+   * The database, connected and migrated.
+   *
+   * @throws {ConnectionError} If it cannot be reached.
+   * @throws {MigrationError} If its tables are missing or of another version.
+   */
+  async activity(): Promise<ActivityStore> {
+    const store = await this.activityUnchecked();
+    this.#migrated ??= store.checkMigrated().catch((error) => {
+      this.#migrated = undefined; // It may be migrated by the next call.
+      throw error;
+    });
+    await this.#migrated;
+    return store;
+  }
+
+  /** The database, connected, whatever its tables: for `migrate()`. */
+  async activityUnchecked(): Promise<ActivityStore> {
+    this.#refuseClosed();
+    return await this.#store.get();
+  }
+
+  /**
+   * Connects to both, again and again until they answer or the time is up.
+   *
+   * @throws {ConnectionError} If one cannot be reached in time, or refuses for good.
+   */
+  async connect(options: ConnectOptions): Promise<void> {
+    this.#refuseClosed();
+    const stop = new AbortController();
+    const giveUpAt = monotonicMs() + options.timeoutMs;
+    const attempts = [
+      { address: showBroker(this.brokerAddress), connect: () => this.#broker.get() },
+      { address: showDatabase(this.databaseAddress), connect: () => this.#store.get() },
+    ].map((what) => keepTrying({ ...what, ...options, giveUpAt, signal: stop.signal }));
+    try {
+      await Promise.all(attempts);
+    } finally {
+      // Where one gave up, the other need not go on.
+      stop.abort();
+    }
+  }
+
+  /** Closes the connections; the next call makes them anew. */
+  async disconnect(): Promise<void> {
+    const [broker, store, session] = [this.#broker, this.#store, this.#session];
+    this.#session = new AbortController();
+    session.abort();
+    this.#broker = this.#lazyBroker();
+    this.#store = this.#lazyStore();
+    this.#queues.clear();
+    this.#migrated = undefined;
+    await Promise.all([broker.close(), store.close()]);
+  }
+
+  /** Closes the connections for good. May be called twice. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.disconnect();
+    this.#session.abort();
+  }
+
+  #refuseClosed(): void {
+    if (this.#closed) throw new AgentexecError("Cannot use this client: it was closed");
+  }
+
+  #open(name: string): Promise<OpenQueue> {
+    const known = this.#queues.get(name);
+    if (known !== undefined) return known;
+    const opening = this.#openNew(name);
+    this.#queues.set(name, opening);
+    // The next call tries again.
+    opening.catch(() => this.#queues.get(name) === opening && this.#queues.delete(name));
+    return opening;
+  }
+
+  async #openNew(name: string): Promise<OpenQueue> {
+    this.#refuseClosed();
+    const queue = (await this.#broker.get()).queue(name);
+    return { queue, brokerId: await queue.open() };
+  }
+
+  #lazyBroker(): Lazy<Broker> {
+    return new Lazy<Broker>({
+      make: () => new RedisBroker(this.brokerAddress, { clientName: "agentexec" }),
+      connect: (broker) => broker.connect(),
+      address: () => showBroker(this.brokerAddress),
+    });
+  }
+
+  #lazyStore(): Lazy<ActivityStore> {
+    return new Lazy<ActivityStore>({
+      make: () => this.#makeStore(),
+      connect: (store) => store.connect(),
+      address: () => showDatabase(this.databaseAddress),
+    });
+  }
+
+  #makeStore(): ActivityStore {
+    const { db, storeContext, metadataIndexes } = this.#options;
+    return new ActivityStore({
+      address: this.databaseAddress,
+      tablePrefix: this.tablePrefix,
+      messages: activityMessages(),
+      ...(db === undefined ? {} : { db }),
+      ...(storeContext === undefined ? {} : { storeContext }),
+      ...(metadataIndexes === undefined ? {} : { metadataIndexes }),
+    });
+  }
+}
+
+interface OpenQueue {
+  readonly queue: Queue;
+  readonly brokerId: string;
+}
+
+interface LazyOptions<T> {
+  readonly make: () => T;
+  readonly connect: (made: T) => Promise<void>;
+  readonly address: () => string;
+}
+
+/**
+ * A connection made by the first call that needs it; one attempt, and where that fails the next call makes
+ * another.
+ */
+class Lazy<T extends { close(): Promise<void> }> {
+  readonly #options: LazyOptions<T>;
+  #connected: Promise<T> | undefined;
+  readonly #leftovers = new Set<Promise<void>>();
+  #closed = false;
+
+  constructor(options: LazyOptions<T>) {
+    this.#options = options;
+  }
+
+  get(): Promise<T> {
+    if (this.#connected !== undefined) return this.#connected;
+    const connected = this.#attempt();
+    this.#connected = connected;
+    connected.catch(() => {
+      if (this.#connected === connected) this.#connected = undefined;
+    });
+    return connected;
+  }
+
+  async #attempt(): Promise<T> {
+    const { make, connect, address } = this.#options;
+    const made = make();
+    try {
+      await withDeadline(connect(made), {
+        ms: ATTEMPT_MS,
+        error: () =>
+          new ConnectionError(
+            `Cannot connect to ${address()}: no answer within ${ATTEMPT_MS / 1000} s`,
+            { retryable: true },
+          ),
+      });
+    } catch (error) {
+      this.#discard(made);
+      throw error;
+    }
+    if (!this.#closed) return made;
+    await made.close();
+    throw new AgentexecError(`Cannot use the connection to ${address()}: it was closed meanwhile`);
+  }
+
+  /** Whoever waits for the attempt gets its error at once; what is left of it ends beside. */
+  #discard(made: T): void {
+    // What cannot be connected need not be closed in good order.
+    const closing = made.close().catch(() => {});
+    this.#leftovers.add(closing);
+    closing.finally(() => this.#leftovers.delete(closing));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    // An attempt that fails discards what it made itself.
+    const made = await this.#connected?.catch(() => undefined);
+    await made?.close();
+    await Promise.all(this.#leftovers);
+  }
+}
+
+interface Attempts extends ConnectOptions {
+  readonly address: string;
+  readonly connect: () => Promise<unknown>;
+  readonly giveUpAt: number;
+  readonly signal: AbortSignal;
+}
+
+async function keepTrying(attempts: Attempts): Promise<void> {
+  const { address, connect, giveUpAt, timeoutMs, onRetry, signal } = attempts;
+  let pause = FIRST_PAUSE_MS;
+  for (;;) {
+    try {
+      await withDeadline(connect(), {
+        ms: giveUpAt - monotonicMs(),
+        error: () => new ConnectionError("no answer", { retryable: true }),
+      });
+      return;
+    } catch (error) {
+      if (!(error instanceof ConnectionError) || !error.retryable) throw error;
+      if (signal.aborted) return;
+      const left = giveUpAt - monotonicMs();
+      if (left <= 0) {
+        throw new ConnectionError(
+          `Cannot connect to ${address} within the ${
+            timeoutMs / 1000
+          } s of 'connectTimeout': ${error.message}`,
+          { cause: error, retryable: true },
+        );
+      }
+      onRetry?.(error);
+      await sleep(Math.min(pause, left), { signal });
+      if (signal.aborted) return;
+      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+    }
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * Values as JSON text: what is written down of a context, a result or metadata, and what is said where a
+ * value cannot be written down without losing something.
+ *
+ * JSON's own habits are kept: a `Date` becomes its ISO string, whatever has a `toJSON` what that gives, a
+ * member that is `undefined`, a function or a symbol is left out, and `NaN` and the infinities become
+ * `null`. Refused is what would silently become an empty object: a `Map`, a `Set`, an `Error`, binary
+ * data and the like.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { ValidationError } from "../errors.ts";
+import { describeError } from "./describe_error.ts";
+import { findUnstorable } from "./text.ts";
+
+/** How a value is encoded. */
+export interface JsonOptions {
+  /** The beginning of every error: `Cannot enqueue task 'research'`. */
+  readonly failure: string;
+  /** What the value is, the root of paths in errors: `context`. */
+  readonly what: string;
+  /** The most bytes of UTF-8 that the text may have. */
+  readonly maxBytes: number;
+  /** What sets that limit, as errors name it. */
+  readonly limitName: string;
+}
+
+/** A path as errors show it: `context.items[3].name`. */
+export function showPath(root: string, path: readonly PropertyKey[]): string {
+  const steps = path.map((step) => {
+    if (/^\d{1,15}$/.test(String(step))) return `[${String(step)}]`;
+    const name = String(step);
+    if (/^[A-Za-z_$][\w$]{0,99}$/.test(name)) return `.${name}`;
+    return `[${JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name)}]`;
+  });
+  // A path of hundreds of steps helps nobody.
+  const shown = steps.length > 12
+    ? `${steps.slice(0, 9).join("")}…${steps.slice(-3).join("")}`
+    : steps.join("");
+  return root + shown;
+}
+
+/** What kind of value this is, in words. Never throws, whatever it is given. */
+export function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  switch (typeof value) {
+    case "undefined":
+      return "undefined";
+    case "number":
+      return Number.isFinite(value) ? "a number" : String(value);
+    case "bigint":
+      return "a BigInt";
+    case "object":
+      return kindOfObject(value);
+    default:
+      return `a ${typeof value}`;
+  }
+}
+
+function kindOfObject(value: object): string {
+  try {
+    if (Array.isArray(value)) return "an array";
+    const name = Object.prototype.toString.call(value).slice(8, -1);
+    if (name === "Object" || name === "") return "an object";
+    return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+  } catch {
+    return "an object that cannot be read"; // Such as a revoked proxy.
+  }
+}
+
+/** What to use instead of a type that JSON does not have, by the name that zod gives it. */
+const ALTERNATIVES: Readonly<Record<string, string>> = {
+  date: "use z.iso.datetime() or z.coerce.date()",
+  map: "use z.record() or an array of pairs",
+  set: "use z.array()",
+  bigint: "use z.string() or z.coerce.bigint()",
+  nan: "use z.null() or leave it out",
+  undefined: "use z.null() or leave it out",
+  void: "use z.null() or leave it out",
+  symbol: "use z.string()",
+  function: "leave it out",
+  file: "use z.string() with its path or its Base64",
+};
+
+/** What to use instead of a type that JSON does not have; undefined for one that it has. */
+export function alternativeTo(type: string): string | undefined {
+  return Object.hasOwn(ALTERNATIVES, type) ? ALTERNATIVES[type] : undefined;
+}
+
+/** Values that JSON turns into `{}`, or into numbered members, and what to use instead. */
+const LOSSY: Readonly<Record<string, string | undefined>> = {
+  Map: ALTERNATIVES["map"],
+  Set: ALTERNATIVES["set"],
+  WeakMap: "leave it out",
+  WeakSet: "leave it out",
+  WeakRef: "leave it out",
+  Promise: "await it",
+  RegExp: "use its source",
+  Error: "use its message",
+  ArrayBuffer: "use Base64",
+  SharedArrayBuffer: "use Base64",
+  DataView: "use Base64",
+  Blob: "use Base64",
+  File: "use Base64",
+};
+
+function lossOf(value: unknown): string | undefined {
+  if (typeof value === "bigint") return ALTERNATIVES["bigint"];
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  if (ArrayBuffer.isView(value)) return "use Base64";
+  const tag = Object.prototype.toString.call(value).slice(8, -1);
+  return Object.hasOwn(LOSSY, tag) ? LOSSY[tag] : undefined;
+}
+
+/**
+ * The JSON text of a value; undefined where JSON has none (`undefined`, a function, a symbol).
+ *
+ * @throws {ValidationError} If it cannot be written down, cannot be stored, or is too large.
+ */
+export function jsonText(value: unknown, options: JsonOptions): string | undefined {
+  const text = stringify(value, options);
+  if (text === undefined) return undefined;
+  checkSize(text, options);
+  // Such a character is always escaped in JSON text, so most texts need no walk.
+  if (/\\u(0000|d[89a-f])/.test(text)) checkCharacters(JSON.parse(text), options);
+  return text;
+}
+
+function stringify(value: unknown, { failure, what }: JsonOptions): string | undefined {
+  // Where JSON.stringify is now: the objects that it is in, and the key that it has come to in each.
+  const holders: unknown[] = [];
+  const keys: (string | undefined)[] = [];
+  function visit(this: unknown, key: string, member: unknown): unknown {
+    while (holders.length > 0 && holders.at(-1) !== this) {
+      holders.pop();
+      keys.pop();
+    }
+    if (holders.length === 0) {
+      holders.push(this);
+      keys.push("");
+    } else keys[keys.length - 1] = key;
+    const instead = lossOf(member);
+    if (instead !== undefined) {
+      throw new ValidationError(
+        `${failure}: ${here()} is ${kindOf(member)}, which JSON cannot hold, ${instead}`,
+      );
+    }
+    if (typeof member === "object" && member !== null) {
+      holders.push(member);
+      keys.push(undefined);
+    }
+    return member;
+  }
+  function here(): string {
+    return showPath(what, keys.slice(1).filter((key) => key !== undefined));
+  }
+  try {
+    return JSON.stringify(value, visit);
+  } catch (error) {
+    if (error instanceof ValidationError) throw error;
+    throw new ValidationError(`${failure}: ${here()} cannot be written as JSON, ${whyNot(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function whyNot(error: unknown): string {
+  if (error instanceof RangeError) return "it is nested too deeply or too large";
+  if (error instanceof TypeError && /circular/i.test(error.message)) return "it contains itself";
+  return `reading it threw ${describeError(error).headline}`;
+}
+
+function checkSize(text: string, { failure, what, maxBytes, limitName }: JsonOptions): void {
+  // A UTF-16 unit is at most three bytes of UTF-8: most texts need no counting.
+  if (text.length * 3 <= maxBytes) return;
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= maxBytes) return;
+  throw new ValidationError(
+    `${failure}: the JSON of its ${what} is ${bytes} bytes, more than the ${maxBytes} that '${limitName}' allows`,
+  );
+}
+
+function checkCharacters(value: unknown, { failure, what }: JsonOptions): void {
+  const found = findUnstorable(value);
+  if (found === undefined) return;
+  throw new ValidationError(
+    `${failure}: ${what} holds a NUL or half a surrogate pair at ${found}, which no database can store`,
+  );
+}
