@@ -1,0 +1,114 @@
+/**
+ * The rooms of `src/` and what each may import: the table of STYLE.md, section 5.
+ *
+ * @module
+ */
+
+/** What a room may import. */
+interface Room {
+  /** Other rooms, or single files of them. The files directly in `src/` are everybody's. */
+  readonly rooms: readonly string[];
+  /** Files of other rooms that may be loaded by `import()` alone, so that they load when needed. */
+  readonly dynamic?: readonly string[];
+  /** Packages that the room must not know. */
+  readonly notPackages?: readonly string[];
+  /** Packages of which it may know the types. */
+  readonly typesOnly?: readonly string[];
+}
+
+const SQL = ["kysely", "pg", "node:sqlite"];
+const REDIS = ["@redis/client"];
+
+const ROOMS: Readonly<Record<string, Room>> = {
+  // The files directly in src/.
+  "": { rooms: [], notPackages: [...SQL, ...REDIS, "@logtape/logtape"] },
+  task: {
+    rooms: [],
+    notPackages: [...SQL, ...REDIS, "@logtape/logtape", "node:child_process"],
+    typesOnly: ["kysely"],
+  },
+  process: { rooms: [], notPackages: [...SQL, ...REDIS, "@logtape/logtape", "zod"] },
+  broker: { rooms: ["task"], notPackages: ["kysely", "pg"] },
+  activity: { rooms: ["task"], notPackages: REDIS },
+  log: { rooms: ["task"], notPackages: [...SQL, ...REDIS] },
+  worker: {
+    rooms: [
+      ...["task", "broker", "activity", "log"],
+      // Both ends of a worker's pipe speak one language, and word a denied permission alike.
+      ...["process/handshake.ts", "process/scope.ts"],
+    ],
+  },
+  client: { rooms: ["task", "process", "broker", "activity", "log"] },
+  pool: {
+    rooms: ["task", "process", "broker", "activity", "log", "client"],
+    dynamic: ["worker/main.ts", "worker/worker.ts"],
+  },
+  cli: { rooms: ["pool", "client"] },
+};
+
+/** The rooms that run on Node.js too: they use no `Deno` and no `Temporal`. */
+export const PORTABLE_ROOMS: readonly string[] = ["", "task", "broker", "activity", "client"];
+
+/** One import of a file. */
+export interface ImportOf {
+  /** The importing file from the project's root, as `src/pool/pool.ts`. */
+  readonly file: string;
+  /** What it imports, as written. */
+  readonly specifier: string;
+  /** Whether it is written `import()`. */
+  readonly dynamic?: boolean;
+  /** Whether only types are imported. */
+  readonly typeOnly?: boolean;
+}
+
+/** The room of a file of `src/`, `""` for one directly in it, or null for one elsewhere. */
+export function roomOf(file: string): string | null {
+  const match = /^src\/(?:([^/]+)\/)?/.exec(file);
+  return match === null ? null : match[1] ?? "";
+}
+
+/** Why a file may not import what it does, or null where it may. */
+export function importProblem(found: ImportOf): string | null {
+  const { file, specifier } = found;
+  if (/^(jsr|https?):/.test(specifier)) {
+    return `Only npm: packages are used, by their name in the import map: ${specifier}`;
+  }
+  const name = roomOf(file);
+  if (name === null) return null;
+  const room = ROOMS[name];
+  if (room === undefined) return `src/${name}/ is no room: add it to tools/rooms.ts`;
+  if (specifier === "@agentexec/core") return `Nothing in src/ imports the package itself`;
+  return specifier.startsWith(".")
+    ? fileProblem(name, room, found)
+    : packageProblem(name, room, found);
+}
+
+function fileProblem(name: string, room: Room, found: ImportOf): string | null {
+  const target = resolve(found.file, found.specifier);
+  const targetRoom = roomOf(target);
+  if (targetRoom === null) return `Nothing in src/ imports ${target}`;
+  if (targetRoom === name || targetRoom === "") return null;
+  const inRoom = target.slice("src/".length);
+  if (room.rooms.includes(targetRoom) || room.rooms.includes(inRoom)) return null;
+  if (found.dynamic && room.dynamic?.includes(inRoom)) return null;
+  const allowed = ["the files of src/", ...room.rooms.map((each) => `src/${each}`)];
+  if (room.dynamic) allowed.push(...room.dynamic.map((each) => `import("src/${each}")`));
+  return `${titleOf(name)} may not import ${target}, only ${allowed.join(", ")}`;
+}
+
+function packageProblem(name: string, room: Room, found: ImportOf): string | null {
+  if (!room.notPackages?.includes(found.specifier)) return null;
+  if (room.typesOnly?.includes(found.specifier)) {
+    return found.typeOnly ? null : `${titleOf(name)} may import types only of ${found.specifier}`;
+  }
+  return `${titleOf(name)} must not know ${found.specifier}`;
+}
+
+function titleOf(room: string): string {
+  return room === "" ? "A file directly in src/" : `The room ${room}`;
+}
+
+/** The path from the project's root of what a relative specifier names. */
+function resolve(file: string, specifier: string): string {
+  return new URL(specifier, `file:///${file}`).pathname.slice(1);
+}
