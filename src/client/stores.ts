@@ -42,6 +42,8 @@ export interface StoreOptions {
 export interface ConnectOptions {
   /** How long to try, in milliseconds. */
   readonly timeoutMs: number;
+  /** Ends the attempts; the call then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
   /** Called before each further attempt. */
   readonly onRetry?: (error: ConnectionError) => void;
 }
@@ -138,13 +140,17 @@ export class Stores {
   async connect(options: ConnectOptions): Promise<void> {
     this.#refuseClosed();
     const stop = new AbortController();
+    const signal = options.signal === undefined
+      ? stop.signal
+      : AbortSignal.any([stop.signal, options.signal]);
     const giveUpAt = monotonicMs() + options.timeoutMs;
     const attempts = [
       { address: showBroker(this.brokerAddress), connect: () => this.#broker.get() },
       { address: showDatabase(this.databaseAddress), connect: () => this.#store.get() },
-    ].map((what) => keepTrying({ ...what, ...options, giveUpAt, signal: stop.signal }));
+    ].map((what) => keepTrying({ ...what, ...options, giveUpAt, signal }));
     try {
       await Promise.all(attempts);
+      options.signal?.throwIfAborted();
     } finally {
       // Where one gave up, the other need not go on.
       stop.abort();

@@ -4,6 +4,7 @@
  * @module
  */
 import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
+import { DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_options.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { activityMessages } from "../config.ts";
 import { AgentexecError } from "../errors.ts";
@@ -11,7 +12,7 @@ import { ensureDefaultConfig } from "../log/console_sink.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { beforeActing, provideWorkerLoop, type Role, role, workerConnections } from "../role.ts";
 import type { ContextSchema } from "../task/context.ts";
-import { declaredPools, declarePool } from "../task/declared.ts";
+import { type DeclaredPool, declaredPools, declarePool, undeclarePool } from "../task/declared.ts";
 import {
   defineTask,
   type Interrupted,
@@ -128,6 +129,7 @@ export class Pool extends Client {
   readonly #maxContextBytes: number;
   readonly #storeContext: boolean;
   readonly #tasks = new Map<string, Task>();
+  readonly #declared: DeclaredPool;
   #service: Service | undefined;
   #supervisor: Supervisor | undefined;
   #started = false;
@@ -156,14 +158,15 @@ export class Pool extends Client {
     }
     super(own);
     this.#settings = resolvePoolOptions(options);
-    this.#maxContextBytes = options.maxContextBytes ?? 1_048_576;
+    this.#maxContextBytes = options.maxContextBytes ?? DEFAULT_MAX_CONTEXT_BYTES;
     this.#storeContext = options.storeContext ?? true;
-    declarePool({
+    this.#declared = {
       name: this.name,
       queueName: this.#settings.queueName,
       tasks: this.#tasks,
       ...(options.db === undefined ? {} : { openDatabase: options.db }),
-    });
+    };
+    declarePool(this.#declared);
   }
 
   /** The pool's name. */
@@ -334,10 +337,11 @@ export class Pool extends Client {
     return await service.stop;
   }
 
-  /** Shuts the pool down and closes its connections. */
-  override async [Symbol.asyncDispose](): Promise<void> {
+  /** Shuts the pool down, closes its connections for good, and frees its name. */
+  override async close(): Promise<void> {
     await this.shutdown();
-    await this.close();
+    await super.close();
+    undeclarePool(this.#declared);
   }
 
   #begin(): Service {
