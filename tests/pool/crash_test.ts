@@ -1,6 +1,6 @@
 import { TaskFailedError } from "@agentexec/core";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
-import { die, echo, hold, offspring } from "../fixtures/pool.ts";
+import { die, echo, hold, offspring } from "../fixtures/tasks.ts";
 import { recordLogs, startPool, type TestPool } from "../support/pools.ts";
 import { alive } from "../support/process_table.ts";
 import { waitFor } from "../support/wait.ts";

@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
 import { TaskFailedError, ValidationError } from "@agentexec/core";
-import { chat, echo, fail, hold } from "../fixtures/pool.ts";
+import { chat, echo, fail, hold } from "../fixtures/tasks.ts";
 import { recordLogs, startPool } from "../support/pools.ts";
 import { waitFor } from "../support/wait.ts";
 

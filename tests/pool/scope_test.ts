@@ -1,6 +1,6 @@
 import { TaskFailedError } from "@agentexec/core";
 import { assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
-import { reach, rights } from "../fixtures/pool.ts";
+import { reach, rights } from "../fixtures/tasks.ts";
 import { recordLogs, startPool } from "../support/pools.ts";
 
 /** The host of a server that answers every request. */
