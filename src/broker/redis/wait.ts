@@ -25,10 +25,11 @@ export interface WaitOptions {
   readonly signal: AbortSignal;
 }
 
-/** Waits for one queue's marker. */
+/** Waits for one queue's marker. Meant for one wait at a time; a second one shares the first one's hint. */
 export class Waiter {
   readonly #queue: string;
   readonly #connection: Connection;
+  readonly #closed = new AbortController();
   #block: Promise<void> | undefined;
 
   /** Makes no call yet. */
@@ -46,14 +47,12 @@ export class Waiter {
   async wait({ timeoutMs, signal }: WaitOptions): Promise<void> {
     const ms = Math.min(timeoutMs, LONGEST_BLOCK_MS);
     if (signal.aborted || ms <= 0) return;
+    const until = monotonicMs() + ms;
     const ended = new AbortController();
-    const stop = AbortSignal.any([signal, ended.signal]);
+    const stop = AbortSignal.any([signal, ended.signal, this.#closed.signal]);
     // A second block on the same connection would only begin when the first has ended.
     const shared = this.#block !== undefined;
-    const block = this.#block ??= this.#blockFor(ms).finally(() => {
-      this.#block = undefined;
-    });
-    const until = monotonicMs() + ms;
+    const block = this.#block ?? this.#begin(ms, signal);
     try {
       await Promise.race([block, sleep(shared ? ms : ms + GRACE_MS, { signal: stop })]);
     } catch (error) {
@@ -62,21 +61,34 @@ export class Waiter {
     } finally {
       ended.abort();
     }
-    // The blocked command would swallow a marker that is meant for others.
     if (signal.aborted && !shared && this.#block === block) {
+      // Left alone, the blocked command would swallow a marker that is meant for others.
+      this.#block = undefined;
       this.#connection.drop("the wait was given up");
     }
   }
 
   /** Ends the connection; who waits gets an error. */
   async close(): Promise<void> {
+    this.#closed.abort();
     await this.#connection.abandon();
   }
 
-  async #blockFor(ms: number): Promise<void> {
+  #begin(ms: number, signal: AbortSignal): Promise<void> {
+    const block = this.#blockFor(ms, signal).finally(() => {
+      if (this.#block === block) this.#block = undefined;
+    });
+    // Who waits may have gone by the time it fails.
+    block.catch(() => {});
+    this.#block = block;
+    return block;
+  }
+
+  async #blockFor(ms: number, signal: AbortSignal): Promise<void> {
     const until = monotonicMs() + ms;
     const options = { doing: `wait for '${this.#queue}'`, ms: ms + GRACE_MS };
     await this.#connection.use(options, async (session) => {
+      if (signal.aborted) return;
       // Connecting may have taken a part of the time.
       const left = Math.max(SHORTEST_BLOCK_MS, until - monotonicMs());
       await session.send(["BZPOPMIN", wakeKey(this.#queue), (left / 1000).toFixed(3)]);

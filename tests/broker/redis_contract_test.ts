@@ -1,0 +1,26 @@
+import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
+import { parseBrokerUrl } from "../../src/config.ts";
+import { brokerContract } from "../contract/broker_contract.ts";
+import { sharedRedisUrl } from "../support/servers.ts";
+import { auditQueue } from "./audit.ts";
+import { keysOf, rawRedis } from "./raw_redis.ts";
+
+brokerContract({
+  name: "RedisBroker",
+  async open() {
+    const url = sharedRedisUrl();
+    const redis = await rawRedis(url);
+    return {
+      broker: () => new RedisBroker(parseBrokerUrl({ value: url, source: "the test" })),
+      async loseTask(queue, id) {
+        await redis.send("DEL", `{${queue}}:task:${id}`);
+      },
+      async loseQueue(queue) {
+        const keys = await keysOf(redis, queue);
+        if (keys.length > 0) await redis.send("DEL", ...keys);
+      },
+      audit: (queue) => auditQueue(redis, queue),
+      [Symbol.asyncDispose]: () => redis[Symbol.asyncDispose](),
+    };
+  },
+});
