@@ -43,7 +43,7 @@ export async function makePool(options: PoolOptions = {}): Promise<TestPool> {
     async [Symbol.asyncDispose]() {
       await pool.shutdown({ timeout: { seconds: 0 } });
       await pool.close();
-      await redis.stop();
+      await redis[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     },
   };

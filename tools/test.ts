@@ -1,0 +1,120 @@
+/**
+ * Runs the tests against a real Redis and a real Postgres, started for this run on ports and data of
+ * their own and gone with it, however it ends.
+ *
+ * Run: `deno task test [files or options of deno test]`
+ *
+ * @module
+ */
+
+import { ensureBinaries } from "../tests/support/binaries.ts";
+import { keep } from "../tests/support/processes.ts";
+import { signalProcess } from "../tests/support/process_table.ts";
+import { SHARED_SERVERS, startPostgres, startRedis } from "../tests/support/servers.ts";
+import { type Counts, describeProblem, parseCounts } from "./test_counts.ts";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+
+/** Variables that would make the library use somebody's real servers. */
+const PRIVATE_VARIABLES = /^(AGENTEXEC_.*|REDIS_URL|DATABASE_URL|PG[A-Z]+)$/;
+
+/** What the tests may do: they talk to loopback, write to the temporary folder, and start processes. */
+function permissions(): string[] {
+  const temporary = Deno.env.get("TMPDIR") ?? "/tmp";
+  return [
+    "--no-prompt",
+    "--allow-net=127.0.0.1,localhost",
+    `--allow-write=${temporary}`,
+    // Servers and shells are looked for along PATH, and npm packages read files of their own.
+    "--allow-read",
+    // Drivers and SDKs read dozens of variables, not the same ones in each version.
+    "--allow-env",
+    "--allow-sys=uid,gid,hostname,osRelease,homedir,userInfo,cpus,networkInterfaces",
+    // Deno lets a program send signals (Deno.kill) only where it may run everything. A list would limit
+    // nothing anyway: the tests start shells.
+    "--allow-run",
+  ];
+}
+
+/** The arguments of `deno test`: those of the command line, or everything. */
+function testArguments(given: readonly string[]): string[] {
+  const args = ["test", "--parallel", "--shuffle", ...permissions(), ...given];
+  if (given.some(isPath)) return args;
+  // Examples in doc comments mostly declare functions, so that they run without any server.
+  return [...args, ...(isPath("mod.ts") ? ["--doc", "mod.ts"] : []), "tests"];
+}
+
+function isPath(path: string): boolean {
+  try {
+    Deno.statSync(`${ROOT}/${path.split("#")[0]}`);
+    return true;
+  } catch {
+    return false; // An option or the value of one.
+  }
+}
+
+function environment(servers: Readonly<Record<string, string>>): Record<string, string> {
+  const kept = Object.entries(Deno.env.toObject()).filter(([name]) =>
+    !PRIVATE_VARIABLES.test(name)
+  );
+  // One file of tests per core: more would make those that kill and restart things wait for each other.
+  const jobs = String(Math.max(2, navigator.hardwareConcurrency));
+  return { DENO_JOBS: jobs, DENO_NO_UPDATE_CHECK: "1", ...Object.fromEntries(kept), ...servers };
+}
+
+/** Runs `deno test`, shows what it says, and counts. */
+async function runTests(
+  given: readonly string[],
+  servers: Readonly<Record<string, string>>,
+): Promise<Counts & { readonly code: number }> {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: testArguments(given),
+    cwd: ROOT,
+    clearEnv: true,
+    env: environment(servers),
+    stdin: "null",
+    stdout: "piped",
+    detached: true,
+  }).spawn();
+  const keeper = keep(child.pid);
+  const interrupt = () => signalProcess(-child.pid, "SIGTERM");
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals) Deno.addSignalListener(signal, interrupt);
+  const counts = parseCounts(await shown(child.stdout));
+  const { code } = await child.status;
+  for (const signal of signals) Deno.removeSignalListener(signal, interrupt);
+  await keeper.stdin.close(); // Kills what is left of the group: it had a whole run to end.
+  await keeper.status;
+  return { ...counts, code };
+}
+
+/** Passes a stream on to standard output and returns its text. */
+async function shown(stream: ReadableStream<Uint8Array>): Promise<string> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const chunk of stream) {
+    text += decoder.decode(chunk, { stream: true });
+    for (let written = 0; written < chunk.length;) {
+      written += await Deno.stdout.write(chunk.subarray(written));
+    }
+  }
+  return text;
+}
+
+async function main(): Promise<number> {
+  await ensureBinaries();
+  await using stack = new AsyncDisposableStack();
+  const redis = stack.use(await startRedis());
+  const postgres = stack.use(await startPostgres());
+  const result = await runTests(Deno.args, {
+    [SHARED_SERVERS.redis]: redis.url,
+    [SHARED_SERVERS.postgres]: postgres.url,
+  });
+  const problem = describeProblem(result, result.code);
+  if (problem !== null) console.error(problem);
+  const failed = problem === null ? result.failed : Math.max(1, result.failed);
+  console.log(`${result.passed} passed, ${failed} failed`);
+  return problem === null ? 0 : result.code || 1;
+}
+
+Deno.exitCode = await main();
