@@ -66,8 +66,19 @@ export {
   type ActivityTable,
 } from "./src/activity/schema.ts";
 export { type Depth } from "./src/broker/broker.ts";
-export { Client, type ClientOptions, type EnqueueManyOptions, type EnqueueOptions } from "./src/client/client.ts";
-export { TaskHandle, type TaskProgress } from "./src/client/handle.ts";
+export { type ActivityApi, type NewRecord } from "./src/client/activity_api.ts";
+export { type CancelOutcome } from "./src/client/cancel.ts";
+export { type CancelScope } from "./src/client/cancel_pending.ts";
+export { type CancelPendingOptions, Client } from "./src/client/client.ts";
+export { type ClientOptions } from "./src/client/client_options.ts";
+export { type EnqueueManyOptions, type EnqueueOptions } from "./src/client/enqueue_options.ts";
+export {
+  type TaskEndStatus,
+  type TaskHandle,
+  type TaskProgress,
+  type TaskProgressOptions,
+  type TaskWaitOptions,
+} from "./src/client/handle.ts";
 export { type Duration } from "./src/clock.ts";
 export { CONF, type Configuration } from "./src/config.ts";
 export {
@@ -89,7 +100,12 @@ export {
   ValidationError,
 } from "./src/errors.ts";
 export { type PoolOptions } from "./src/pool/options.ts";
-export { Pool, type ShutdownOptions, type ShutdownReport, type StartOptions } from "./src/pool/pool.ts";
+export {
+  Pool,
+  type ShutdownOptions,
+  type ShutdownReport,
+  type StartOptions,
+} from "./src/pool/pool.ts";
 export { type WorkerInfo, type WorkerState } from "./src/pool/worker_slot.ts";
 export { type Role } from "./src/role.ts";
 export {

@@ -15,8 +15,8 @@ import { LogPublisher } from "../log/publisher.ts";
 import {
   type BootRecord,
   decodeBootRecord,
+  READY_HINT,
   type ReadyMessage,
-  sameNames,
   STOP_LINE,
 } from "../process/handshake.ts";
 import { setWorkerConnections } from "../role.ts";
@@ -159,6 +159,7 @@ class Worker {
       caller,
     };
     await this.#queue.ready(this.#boot.workerId, JSON.stringify(message));
+    await this.#queue.publish({ kind: "log", supervisorId: this.#boot.supervisorId }, READY_HINT);
     if (declared === undefined || declared.queueName !== this.#boot.queueName) return undefined;
     // Its supervisor refuses other names too; until it says so, nothing is to be claimed under them.
     const expected = this.#boot.tasks.every((name) => declared.tasks.has(name));

@@ -7,12 +7,14 @@ import assert from "node:assert/strict";
 
 /** Fails unless both are deeply equal. */
 export function assertEquals<T>(actual: T, expected: T, message?: string): void {
-  assert.deepStrictEqual(actual, expected, message);
+  if (message === undefined) assert.deepStrictEqual(actual, expected);
+  else assert.deepStrictEqual(actual, expected, message);
 }
 
 /** Fails unless the condition is truthy. */
 export function assertTrue(condition: unknown, message?: string): asserts condition {
-  assert.ok(condition, message);
+  if (message === undefined) assert.ok(condition);
+  else assert.ok(condition, message);
 }
 
 /** Fails unless the text matches. */
