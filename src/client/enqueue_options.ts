@@ -7,8 +7,25 @@ import { v7 } from "uuid";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { kindOf } from "../task/json_text.ts";
 
-/** What {@linkcode EnqueueOptions} and {@linkcode EnqueueManyOptions} share. */
-interface DueOptions {
+/**
+ * What may be said with one task that is enqueued.
+ *
+ * @example
+ * ```ts
+ * import { Client, type EnqueueOptions } from "@agentexec/core";
+ *
+ * await using client = new Client();
+ * const options: EnqueueOptions = { metadata: { org: "o-1" }, delay: { minutes: 5 } };
+ * await client.enqueue("research_company", { company: "Acme" }, options);
+ * ```
+ */
+export interface EnqueueOptions {
+  /**
+   * The task's id, a UUID. Enqueueing again with the same id, task and context is accepted once.
+   *
+   * @default {a new UUID, version 7}
+   */
+  readonly agentId?: string | undefined;
   /**
    * What to attach: a plain object of JSON values. Handlers see it, and activities can be filtered by its
    * members.
@@ -31,27 +48,6 @@ interface DueOptions {
 }
 
 /**
- * What may be said with one task that is enqueued.
- *
- * @example
- * ```ts
- * import { Client, type EnqueueOptions } from "@agentexec/core";
- *
- * await using client = new Client();
- * const options: EnqueueOptions = { metadata: { org: "o-1" }, delay: { minutes: 5 } };
- * await client.enqueue("research_company", { company: "Acme" }, options);
- * ```
- */
-export interface EnqueueOptions extends DueOptions {
-  /**
-   * The task's id, a UUID. Enqueueing again with the same id, task and context is accepted once.
-   *
-   * @default {a new UUID, version 7}
-   */
-  readonly agentId?: string | undefined;
-}
-
-/**
  * What may be said with tasks that are enqueued together; it holds for each.
  *
  * @example
@@ -65,13 +61,32 @@ export interface EnqueueOptions extends DueOptions {
  * await client.enqueueMany(research, [{ company: "Acme" }, { company: "Umbrella" }], options);
  * ```
  */
-export interface EnqueueManyOptions extends DueOptions {
+export interface EnqueueManyOptions {
   /**
    * The tasks' ids, one UUID for each context, no two the same.
    *
    * @default {new UUIDs, version 7}
    */
   readonly agentIds?: readonly string[] | undefined;
+  /**
+   * What to attach: a plain object of JSON values. Handlers see it, and activities can be filtered by its
+   * members.
+   *
+   * @default {{}}
+   */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * How long to wait before it may start, on the broker's clock. Excludes `runAt`.
+   *
+   * @default {undefined} (at once)
+   */
+  readonly delay?: Duration | undefined;
+  /**
+   * When it may start. Excludes `delay`.
+   *
+   * @default {undefined} (at once)
+   */
+  readonly runAt?: Date | undefined;
 }
 
 /** When a task is due; empty for at once. */
@@ -140,7 +155,7 @@ export function idsOf(count: number, options: EnqueueManyOptions): TaskId[] {
 }
 
 /** When it is due. */
-export function dueOf({ delay, runAt }: DueOptions): Due {
+export function dueOf({ delay, runAt }: Pick<EnqueueOptions, "delay" | "runAt">): Due {
   if (delay !== undefined && runAt !== undefined) {
     throw new TypeError("Cannot use 'delay' and 'runAt' together: give one of them");
   }

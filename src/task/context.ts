@@ -15,8 +15,11 @@ export type ContextSchema = z.ZodType;
  * The row types are open, since the library cannot know a program's tables; narrow it where you use it:
  * `db as Kysely<MyTables>`.
  */
+export type Database = OpenKysely;
+
+/** @internal */
 // deno-lint-ignore no-explicit-any -- the program's tables are the program's; `unknown` would refuse every query
-export type Database = Kysely<any>;
+type OpenKysely = Kysely<any>;
 
 /** What goes with a progress message. */
 export interface ProgressOptions {

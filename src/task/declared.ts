@@ -39,3 +39,8 @@ export function declarePool(pool: DeclaredPool): void {
 export function declaredPools(): ReadonlyMap<string, DeclaredPool> {
   return pools;
 }
+
+/** Takes a pool off again: its name is free. */
+export function undeclarePool(pool: DeclaredPool): void {
+  if (pools.get(pool.name) === pool) pools.delete(pool.name);
+}

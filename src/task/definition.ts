@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { z } from "zod";
 import { checkName } from "../config.ts";
 import type { ContextSchema, TaskRun } from "./context.ts";
 
@@ -12,22 +11,22 @@ export type NoSchema = undefined;
 
 /** What a caller passes for a schema: its input, or nothing. */
 export type InputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? z.input<Schema>
+  ? Schema["_zod"]["input"]
   : undefined;
 
 /** What a schema makes of it: its output, or nothing. */
 export type OutputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? z.output<Schema>
+  ? Schema["_zod"]["output"]
   : undefined;
 
 /** What a handler returns: the input of the result's schema, or any JSON where there is none. */
 export type ReturnOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? z.input<Schema>
+  ? Schema["_zod"]["input"]
   : unknown;
 
 /** What a caller gets as the result: the output of the result's schema, or unknown JSON. */
 export type ResultOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? z.output<Schema>
+  ? Schema["_zod"]["output"]
   : unknown;
 
 /** What becomes of a run that a stop cuts off. */

@@ -63,7 +63,7 @@ function kindOfObject(value: object): string {
     if (Array.isArray(value)) return "an array";
     const name = Object.prototype.toString.call(value).slice(8, -1);
     if (name === "Object" || name === "") return "an object";
-    return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+    return `${/^[AEIO]/.test(name) ? "an" : "a"} ${name}`;
   } catch {
     return "an object that cannot be read"; // Such as a revoked proxy.
   }
