@@ -22,7 +22,18 @@ import { checkAgentId, type EnqueueManyOptions, type EnqueueOptions } from "./en
 import { type TaskHandle, taskHandle } from "./handle.ts";
 import { Stores } from "./stores.ts";
 
-/** What {@linkcode Client.cancelPending} may be told. */
+/**
+ * What {@linkcode Client.cancelPending} may be told.
+ *
+ * @example
+ * ```ts
+ * import { type CancelPendingOptions, Client } from "@agentexec/core";
+ *
+ * const everything: CancelPendingOptions = { scope: "queue" };
+ * await using client = new Client();
+ * console.log(`${await client.cancelPending(everything)} tasks canceled`);
+ * ```
+ */
 export interface CancelPendingOptions {
   /**
    * `"abandoned"`: running tasks whose worker is dead, and tasks that were recorded more than 30 s ago and

@@ -6,6 +6,7 @@
 import { checkName, checkTablePrefix, parseBrokerUrl, parseDatabaseUrl } from "../config.ts";
 import { role } from "../role.ts";
 import type { Database } from "../task/context.ts";
+import { kindOf } from "../task/json_text.ts";
 
 /**
  * The options of a {@linkcode Client}. Each beats the environment, which beats the default.
@@ -146,11 +147,10 @@ function checkAddresses({ brokerUrl, databaseUrl }: ClientOptions): void {
 }
 
 function checkType(name: string, value: unknown, type: "function" | "string" | "boolean"): void {
-  if (typeof value === type) return;
+  const actual = typeof value;
+  if (actual === type) return;
   throw new TypeError(
-    `Cannot use option '${name}': it must be a ${type}, current value is ${
-      value === null ? "null" : `a ${typeof value}`
-    }`,
+    `Cannot use option '${name}': it must be a ${type}, current value is ${kindOf(value)}`,
   );
 }
 

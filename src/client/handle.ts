@@ -5,7 +5,12 @@
  */
 import { type ActivityStatus, type TaskRow, TERMINAL } from "../activity/activity.ts";
 import { type Duration, toMilliseconds, withDeadline } from "../clock.ts";
-import { ResultTimeoutError, TaskCanceledError, TaskFailedError } from "../errors.ts";
+import {
+  AgentexecError,
+  ResultTimeoutError,
+  TaskCanceledError,
+  TaskFailedError,
+} from "../errors.ts";
 import { beforeActing } from "../role.ts";
 import { decodeResult } from "../task/codec.ts";
 import type { TaskDefinition } from "../task/definition.ts";
@@ -13,7 +18,19 @@ import { type CancelOutcome, cancelTask } from "./cancel.ts";
 import type { Stores } from "./stores.ts";
 import { type Progress, readTask, type TaskRef, watchTask } from "./watch.ts";
 
-/** How long to wait for a task. */
+/**
+ * How long to wait for a task.
+ *
+ * @example
+ * ```ts
+ * import type { TaskHandle, TaskWaitOptions } from "@agentexec/core";
+ *
+ * const patience: TaskWaitOptions = { timeout: { minutes: 10 } };
+ * async function summaryOf(task: TaskHandle<{ summary: string }>) {
+ *   return (await task.result(patience)).summary;
+ * }
+ * ```
+ */
 export interface TaskWaitOptions {
   /**
    * How long to wait at most. The task goes on when the wait is over.
@@ -29,7 +46,19 @@ export interface TaskWaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How long to follow a task's progress. */
+/**
+ * How long to follow a task's progress.
+ *
+ * @example Stop when the reader of a web page is gone
+ * ```ts
+ * import type { TaskHandle, TaskProgressOptions } from "@agentexec/core";
+ *
+ * async function stream(task: TaskHandle, request: Request) {
+ *   const options: TaskProgressOptions = { signal: request.signal };
+ *   for await (const { message } of task.progress(options)) console.log(message);
+ * }
+ * ```
+ */
 export interface TaskProgressOptions {
   /**
    * Ends the iteration without an error.
@@ -60,7 +89,18 @@ export interface TaskProgress {
   readonly message: string | null;
 }
 
-/** The statuses that a task can end with. */
+/**
+ * The statuses that a task can end with.
+ *
+ * @example
+ * ```ts
+ * import type { TaskEndStatus, TaskHandle } from "@agentexec/core";
+ *
+ * async function ended(task: TaskHandle): Promise<TaskEndStatus> {
+ *   return await task.wait();
+ * }
+ * ```
+ */
 export type TaskEndStatus = "complete" | "error" | "canceled";
 
 /**
@@ -259,7 +299,7 @@ function failure(row: TaskRow): TaskFailedError {
   const { agentId, taskName, attempt: attempts } = row;
   const text = row.error ?? row.message ?? "nothing is known of the cause";
   const headline = text.split("\n", 1)[0] ?? text;
-  const cause = new Error(text);
+  const cause = new AgentexecError(text);
   // Where it happened is in the text; the stack of this process would only mislead.
   cause.stack = text;
   return new TaskFailedError(`Task '${taskName}' failed: ${headline}`, {
