@@ -6,8 +6,8 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { Console } from "node:console";
 import { Writable } from "node:stream";
-import { configure, type LogLevel } from "@logtape/logtape";
-import { emitLine } from "./lifecycle.ts";
+import { type Config, configure, type LogLevel } from "@logtape/logtape";
+import { emitLine, workerLogger } from "./lifecycle.ts";
 import type { LogPublisher } from "./publisher.ts";
 import { inspectSafely } from "./values.ts";
 
@@ -17,7 +17,7 @@ import { inspectSafely } from "./values.ts";
  * while it was evaluated is taken back.
  */
 export async function takeOverLogging(publisher: LogPublisher): Promise<void> {
-  await configure({
+  const config: Config<string, string> = {
     reset: true,
     sinks: { supervisor: publisher.sink },
     loggers: [
@@ -25,7 +25,14 @@ export async function takeOverLogging(publisher: LogPublisher): Promise<void> {
       { category: ["logtape", "meta"], lowestLevel: "warning" },
     ],
     contextLocalStorage: new AsyncLocalStorage<Record<string, unknown>>(),
-  });
+  };
+  try {
+    await configure(config);
+  } catch (error) {
+    // A sink of the program failed while it was disposed of. It is gone now, and the second time nothing fails.
+    await configure(config);
+    workerLogger().warn(`A sink that the program had configured failed: ${inspectSafely(error)}`);
+  }
   // What ends the process without its loop knowing, `Deno.exit()` in a handler or an unhandled rejection,
   // takes the last lines with it unless they are written now.
   for (const event of ["unload", "error", "unhandledrejection"]) {

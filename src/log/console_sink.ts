@@ -13,6 +13,8 @@ import {
   type Config,
   configureSync,
   getConfig,
+  getLoggers,
+  inspectLogger,
   type LogRecord,
   resetSync,
   type Sink,
@@ -48,7 +50,7 @@ let installed: Installed | undefined;
 // deno-lint-ignore require-await -- the configuration must be in place before anybody else can look
 export async function ensureDefaultConfig(): Promise<() => Promise<void>> {
   if (installed === undefined || getConfig() !== installed.config) {
-    if (getConfig() !== null) return () => Promise.resolve();
+    if (isConfigured()) return () => Promise.resolve();
     installed = install();
   }
   const ours = installed;
@@ -60,6 +62,15 @@ export async function ensureDefaultConfig(): Promise<() => Promise<void>> {
 /** A sink that writes each record as one line, further lines of it indented. */
 export function consoleSink({ write, colour }: ConsoleSinkOptions): Sink {
   return (record) => write(`${lineOf(record, colour)}\n`);
+}
+
+/**
+ * Whether anybody configured LogTape. A program that loaded another version of it has a configuration that
+ * this copy's `getConfig()` does not know, but the loggers are shared by all copies.
+ */
+function isConfigured(): boolean {
+  return inspectLogger([]).source !== "unconfigured" ||
+    getLoggers().some((logger) => inspectLogger(logger).sinkPaths.length > 0);
 }
 
 function install(): Installed {

@@ -40,6 +40,29 @@ Deno.test("takeOverLogging() forwards every logger at every level, over the prog
   );
 });
 
+Deno.test("takeOverLogging() bears a sink of the program that fails when it is disposed of", async () => {
+  const failing = Object.assign(() => {}, {
+    [Symbol.dispose]: () => {
+      throw new TypeError("cannot close");
+    },
+  });
+  await configure({
+    sinks: { failing },
+    loggers: [{ category: [], sinks: ["failing"] }, { category: ["logtape", "meta"] }],
+  });
+  const wire = channel();
+  const { publisher } = publisherOn(wire);
+  await takeOverLogging(publisher);
+  try {
+    await publisher.close();
+  } finally {
+    await reset();
+  }
+  const texts = recordsIn(wire).map(textOf);
+  assertEquals(texts.length, 1);
+  assertMatch(texts[0] ?? "", /^A sink that the program had configured failed: .*cannot close/);
+});
+
 Deno.test("takeOverLogging() lets a handler use LogTape's contexts, and the run's facts stay true", async () => {
   const wire = channel();
   const { publisher } = publisherOn(wire);
