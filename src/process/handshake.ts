@@ -50,6 +50,9 @@ export type SelfScope = Readonly<Partial<Record<Deno.PermissionName, true | read
 /** The line that ends a worker in good order. */
 export const STOP_LINE = "stop";
 
+/** Sent on the log channel by a worker that got ready: its message is in a key, this saves the wait for it. */
+export const READY_HINT = "ready";
+
 /** What a worker says when it is ready, or cannot be. */
 export interface ReadyMessage {
   /** The names of the tasks that its module declares for the pool. */
@@ -93,9 +96,4 @@ export function decodeBootRecord(line: string | undefined): BootRecord {
 /** What a worker said when it got ready. */
 export function decodeReadyMessage(text: string): ReadyMessage {
   return JSON.parse(text) as ReadyMessage;
-}
-
-/** Whether two lists hold the same names. */
-export function sameNames(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((name) => b.includes(name));
 }
