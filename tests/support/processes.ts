@@ -235,7 +235,7 @@ export function keep(pid: number): Deno.ChildProcess {
   return new Deno.Command("sh", {
     args: [
       "-c",
-      `trap '' INT TERM HUP; cat >/dev/null; kill -KILL -- "-$1"`,
+      `trap '' INT TERM HUP; cat >/dev/null; kill -KILL "-$1"`,
       "keeper",
       String(pid),
     ],

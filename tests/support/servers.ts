@@ -132,6 +132,7 @@ export async function startPgBouncer(url: string): Promise<PgBouncerServer> {
         `[databases]\n* = host=${hostname} port=${port}\n[pgbouncer]\n` +
           `listen_addr = 127.0.0.1\nlisten_port = ${listenPort}\nunix_socket_dir =\n` +
           `auth_type = trust\nauth_file = ${dir}/users\npool_mode = transaction\n` +
+          `admin_users = ${username}\n` +
           `max_client_conn = 500\ndefault_pool_size = 20\n`,
       ),
     check: (listenPort) => withClient(at(url, listenPort), async () => {}),
