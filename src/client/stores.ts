@@ -243,6 +243,7 @@ interface LazyOptions<T> {
 class Lazy<T extends { close(): Promise<void> }> {
   readonly #options: LazyOptions<T>;
   #connected: Promise<T> | undefined;
+  #made: T | undefined;
   readonly #leftovers = new Set<Promise<void>>();
   #closed = false;
 
@@ -262,7 +263,7 @@ class Lazy<T extends { close(): Promise<void> }> {
 
   async #attempt(): Promise<T> {
     const { make, connect, address } = this.#options;
-    const made = make();
+    const made = this.#made = make();
     try {
       await withDeadline(connect(made), {
         ms: ATTEMPT_MS,
@@ -277,7 +278,6 @@ class Lazy<T extends { close(): Promise<void> }> {
       throw error;
     }
     if (!this.#closed) return made;
-    await made.close();
     throw new AgentexecError(`Cannot use the connection to ${address()}: it was closed meanwhile`);
   }
 
@@ -291,9 +291,9 @@ class Lazy<T extends { close(): Promise<void> }> {
 
   async close(): Promise<void> {
     this.#closed = true;
-    // An attempt that fails discards what it made itself.
-    const made = await this.#connected?.catch(() => undefined);
-    await made?.close();
+    // Also ends an attempt under way.
+    await this.#made?.close();
+    await this.#connected?.catch(() => {});
     await Promise.all(this.#leftovers);
   }
 }
