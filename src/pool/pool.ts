@@ -391,6 +391,7 @@ export class Pool extends Client {
       tasks: [...this.#tasks.keys()],
     });
     for (const warning of plan.warnings) log.warn(warning);
+    for (const note of plan.notes) log.info(note);
     return await Supervisor.start({
       pool: this.name,
       showPool: declaredPools().size > 1,

@@ -16,7 +16,7 @@ import { type ExitCause, uncaughtFrom } from "../process/exit_cause.ts";
 import { Guardian } from "../process/guardian.ts";
 import { encodeBootRecord, READY_HINT, type ReadyMessage } from "../process/handshake.ts";
 import type { Interrupted } from "../task/definition.ts";
-import { checkReady, describeEarlyDeath, describeNotReady } from "./start_problems.ts";
+import { callerPlace, checkReady, describeEarlyDeath, describeNotReady } from "./start_problems.ts";
 import { type Departure, settleWorker } from "./settle.ts";
 import { type SlotHost, type SpawnedWorker, type WorkerInfo, WorkerSlot } from "./worker_slot.ts";
 import type { WorkerPlan } from "./worker_plan.ts";
@@ -99,6 +99,7 @@ export class Supervisor implements SlotHost {
   #cutOff: string[] = [];
   #unsettled: string[] = [];
   #said = new Map<string, number>();
+  #warnedOfActing = false;
 
   private constructor(parts: SupervisorParts, guardian: Guardian) {
     this.#parts = parts;
@@ -210,7 +211,20 @@ export class Supervisor implements SlotHost {
     const problem = checkReady(message, this.#parts.plan);
     if (problem !== undefined) this.#failStart(problem);
     else if (this.#slots.every((each) => each.isReady)) this.#allReady();
+    this.#warnOfActing(message);
     this.#log().debug(`Worker ${slot.number} is ready`);
+  }
+
+  /** A program without the guard works, by the first call that acts becoming the loop; it is told once. */
+  #warnOfActing({ caller }: ReadyMessage): void {
+    if (caller === null || this.#warnedOfActing || this.#parts.plan.guardian.standalone) return;
+    this.#warnedOfActing = true;
+    this.#log().warn(
+      `${
+        callerPlace(caller) ?? this.#parts.plan.entrypoint
+      } acts while the program is evaluated, and so in every ` +
+        "worker: put it under `if (import.meta.main)`",
+    );
   }
 
   diedEarly(slot: WorkerSlot, cause: ExitCause, stderr: string, times: number): void {

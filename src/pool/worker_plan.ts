@@ -39,6 +39,8 @@ export interface WorkerPlan {
   readonly guardian: { readonly deno: string; readonly standalone: boolean };
   /** What an operator should know of the scope. */
   readonly warnings: readonly string[];
+  /** What helps to understand how the workers run. */
+  readonly notes: readonly string[];
 }
 
 /** What a plan is made from. */
@@ -108,6 +110,9 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
         `permissions.env names ${name}, which this process itself may not read: add --allow-env=${name}`
       ),
     ],
+    notes: standalone || config !== undefined
+      ? []
+      : [`There is no deno.json near ${entrypoint}: the workers run without one (option 'config')`],
     boot: {
       v: 1,
       pool: settings.name,
