@@ -8,7 +8,7 @@
  */
 
 import { ensureBinaries } from "../tests/support/binaries.ts";
-import { keep } from "../tests/support/processes.ts";
+import { dismiss, keep } from "../tests/support/processes.ts";
 import { signalProcess } from "../tests/support/process_table.ts";
 import { SHARED_SERVERS, startPostgres, startRedis } from "../tests/support/servers.ts";
 import { type Counts, describeProblem, parseCounts } from "./test_counts.ts";
@@ -83,8 +83,7 @@ async function runTests(
   const counts = parseCounts(await shown(child.stdout));
   const { code } = await child.status;
   for (const signal of signals) Deno.removeSignalListener(signal, interrupt);
-  await keeper.stdin.close(); // Kills what is left of the group: it had a whole run to end.
-  await keeper.status;
+  await dismiss(keeper);
   return { ...counts, code };
 }
 

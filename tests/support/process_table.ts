@@ -5,6 +5,8 @@
  * @module
  */
 
+import process from "node:process";
+
 /** One process that has not ended. */
 export interface ProcessEntry {
   /** Its id. */
@@ -22,7 +24,13 @@ export interface ProcessEntry {
  * container without an init such a process stays in the table for ever.
  */
 export function alive(pid: number): boolean {
-  return processTable().some((entry) => entry.pid === pid);
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false; // Cheap, and the usual answer of those who wait for an end.
+  }
+  if (Deno.build.os !== "linux") return fromPs().some((entry) => entry.pid === pid);
+  return parseProc(output("cat", [`/proc/${pid}/stat`])).length === 1;
 }
 
 /** The ids of all living processes below `pid`, parents before their children. */
@@ -55,8 +63,12 @@ export function signalProcess(pid: number, signal: Deno.Signal): void {
 }
 
 function fromProc(): ProcessEntry[] {
+  return parseProc(output("sh", ["-c", "exec cat /proc/[0-9]*/stat"]));
+}
+
+function parseProc(text: string): ProcessEntry[] {
   const entries: ProcessEntry[] = [];
-  for (const line of output("sh", ["-c", "cat /proc/[0-9]*/stat 2>/dev/null"]).split("\n")) {
+  for (const line of text.split("\n")) {
     // "pid (name) state ppid pgrp …", where the name may hold spaces and parentheses.
     const match = /^(\d+) \((.*)\) (\S) (\d+) (\d+) /.exec(line);
     if (match === null || match[3] === "Z" || match[3] === "X") continue;

@@ -106,6 +106,7 @@ export class Program implements AsyncDisposable {
   #pid: number;
   #ended: ProgramExit | null = null;
   #stdinOpen = true;
+  #disposing: Promise<void> | undefined;
 
   /** Wraps a child that leads its own process group. */
   constructor(child: Deno.ChildProcess, keeper: Deno.ChildProcess) {
@@ -165,9 +166,9 @@ export class Program implements AsyncDisposable {
     throw new Error(`Waited for ${what}, but it ended (${signal ?? code}):\n${this.output}`);
   }
 
-  /** Sends a signal to the program alone. */
+  /** Sends a signal to the program alone; nothing where it has ended. */
   signal(signal: Deno.Signal): void {
-    signalProcess(this.#pid, signal);
+    if (this.#ended === null) signalProcess(this.#pid, signal);
   }
 
   /** Types on its terminal, or writes to its standard input. */
@@ -190,17 +191,20 @@ export class Program implements AsyncDisposable {
   }
 
   /** Kills what is left of it and of all that it started. May be called twice. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    // Not twice: the kernel soon gives the id of an ended process to another.
+    return this.#disposing ??= this.#dispose();
+  }
+
+  async #dispose(): Promise<void> {
     if (this.#ended === null) {
       // Those below it that lead groups of their own, as workers do, are known only while it lives.
       const below = childrenOf(this.#child.pid);
       for (const pid of [-this.#child.pid, ...below]) signalProcess(pid, "SIGKILL");
     }
-    signalProcess(this.#keeper.pid, "SIGKILL");
     await this.closeStdin();
     await this.exit;
-    await this.#keeper.stdin.close().catch(() => {}); // It has been killed: its pipe may be broken.
-    await this.#keeper.status;
+    await dismiss(this.#keeper);
   }
 
   /** Finds the program that the terminal runs. */
@@ -228,22 +232,24 @@ export class Program implements AsyncDisposable {
 }
 
 /**
- * Lives as long as the test run, whose end closes its standard input by whatever means; then it kills the
- * program's group (the program has to lead one). What it started in other groups is its own duty.
+ * Starts what kills the process group of `pid` when the test run ends, by whatever means: that closes its
+ * standard input. What the program started in other groups is the program's own duty.
  */
 export function keep(pid: number): Deno.ChildProcess {
   return new Deno.Command("sh", {
-    args: [
-      "-c",
-      `trap '' INT TERM HUP; cat >/dev/null; kill -KILL "-$1"`,
-      "keeper",
-      String(pid),
-    ],
+    args: ["-c", `trap '' INT TERM HUP; cat >/dev/null; kill -KILL "-$1"`, "keeper", String(pid)],
     stdin: "piped",
     stdout: "null",
     stderr: "null",
     detached: true,
   }).spawn();
+}
+
+/** Ends a keeper whose group has ended: it must not kill who gets the same id next. */
+export async function dismiss(keeper: Deno.ChildProcess): Promise<void> {
+  signalProcess(-keeper.pid, "SIGKILL"); // Its group: the shell and the `cat` that it waits for.
+  await keeper.status;
+  await keeper.stdin.close().catch(() => {}); // Nobody reads the pipe any longer.
 }
 
 /** The command line that runs a command on a new pseudo-terminal and passes on its exit code. */

@@ -6,7 +6,7 @@
  */
 
 import { accepts, freePort } from "./ports.ts";
-import { childrenOf, processTable, signalProcess } from "./process_table.ts";
+import { alive, childrenOf, signalProcess } from "./process_table.ts";
 import { waitFor } from "./wait.ts";
 
 /** How a kind of server is run. */
@@ -205,7 +205,7 @@ export class ServerProcess implements AsyncDisposable {
     this.#child?.ref();
     await this.#child?.status;
     this.#child = null;
-    await waitFor(() => !processTable().some(({ pid }) => pids.includes(pid)), {
+    await waitFor(() => !pids.some(alive), {
       what: `the processes ${pids.join(", ")} of ${this.#kind.name} to end`,
       timeoutMs: 30_000,
     });
