@@ -71,11 +71,7 @@ export { type CancelOutcome } from "./src/client/cancel.ts";
 export { type CancelScope } from "./src/client/cancel_pending.ts";
 export { type CancelPendingOptions, Client } from "./src/client/client.ts";
 export { type ClientOptions } from "./src/client/client_options.ts";
-export {
-  type DueOptions,
-  type EnqueueManyOptions,
-  type EnqueueOptions,
-} from "./src/client/enqueue_options.ts";
+export { type EnqueueManyOptions, type EnqueueOptions } from "./src/client/enqueue_options.ts";
 export {
   type TaskEndStatus,
   type TaskHandle,
