@@ -1,26 +1,4 @@
-import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
-import { parseBrokerUrl } from "../../src/config.ts";
 import { brokerContract } from "../contract/broker_contract.ts";
-import { sharedRedisUrl } from "../support/servers.ts";
-import { auditQueue } from "./audit.ts";
-import { keysOf, rawRedis } from "./raw_redis.ts";
+import { redisContract } from "./redis_ground.ts";
 
-brokerContract({
-  name: "RedisBroker",
-  async open() {
-    const url = sharedRedisUrl();
-    const redis = await rawRedis(url);
-    return {
-      broker: () => new RedisBroker(parseBrokerUrl({ value: url, source: "the test" })),
-      async loseTask(queue, id) {
-        await redis.send("DEL", `{${queue}}:task:${id}`);
-      },
-      async loseQueue(queue) {
-        const keys = await keysOf(redis, queue);
-        if (keys.length > 0) await redis.send("DEL", ...keys);
-      },
-      audit: (queue) => auditQueue(redis, queue),
-      [Symbol.asyncDispose]: () => redis[Symbol.asyncDispose](),
-    };
-  },
-});
+brokerContract(redisContract("RedisBroker"));

@@ -127,8 +127,9 @@ export function toBrokerError({ doing, address, cause }: Failed): AgentexecError
     return new AgentexecError(`${start}: Redis says "${text}"`, { cause });
   }
   if (isDenied(cause)) {
+    const grant = `--allow-net=${new URL(address).host}`;
     return new ConnectionError(
-      `${start}: Deno does not allow the connection, grant --allow-net for this address, ${
+      `${start}: Deno does not allow it, the grant that is missing is ${grant}, ${
         (cause as Error).name
       }: ${text}`,
       { cause, retryable: false },

@@ -40,6 +40,11 @@ export class RedisBroker implements Broker {
     this.address = this.#redis.address;
   }
 
+  /** For how long, in milliseconds, Redis has answered without a break: what sweeping hangs on. */
+  get contactMs(): number {
+    return this.#redis.contactMs;
+  }
+
   async connect(): Promise<void> {
     await this.#redis.open();
   }

@@ -40,7 +40,7 @@ import { reassertClaim } from "./scripts/reassert.ts";
 import { releaseClaim } from "./scripts/release.ts";
 import { strikeWorker } from "./scripts/remove_worker.ts";
 import { renewSupervisor } from "./scripts/renew.ts";
-import { sweepLapsed } from "./scripts/sweep.ts";
+import { serverTime, sweepLapsed } from "./scripts/sweep.ts";
 import { takeToken } from "./scripts/token.ts";
 import { findTasks } from "./scripts/whereabouts.ts";
 import type { Subscriptions } from "./subscriptions.ts";
@@ -174,8 +174,12 @@ export class RedisQueue implements Queue {
     options: { readonly supervisorId: string; readonly leaseMs: number },
   ): Promise<readonly SweptClaim[]> {
     // Until then others may have been cut off as this one was, and not have come back yet.
-    if (this.#redis.contactMs < options.leaseMs) return [];
-    return await sweepLapsed(this.#redis, this.name, options);
+    const redis = this.#redis;
+    if (redis.contactMs < options.leaseMs) return [];
+    const time = await serverTime(redis, this.name);
+    // An answer that came late is a break in contact too.
+    if (redis.contactMs < options.leaseMs) return [];
+    return await sweepLapsed(redis, this.name, { ...options, time });
   }
 
   /** Ends the connection that waits. */

@@ -39,13 +39,19 @@ export class Waiter {
   }
 
   /**
-   * Resolves when there may be something to claim, when the time is up, or when the signal aborts. That
+   * Resolves when there may be something to claim, when the time is up, when the signal aborts, or at the end. That
    * Redis cannot be reached just makes it wait; the claim that follows will tell.
    *
    * @throws {ConnectionError} If waiting cannot help: a refused password, a closed connection.
    */
   async wait({ timeoutMs, signal }: WaitOptions): Promise<void> {
     const ms = Math.min(timeoutMs, LONGEST_BLOCK_MS);
+    if (this.#closed.signal.aborted) {
+      throw new ConnectionError(
+        `Cannot wait for '${this.#queue}' at ${this.#connection.address}: the connection was closed`,
+        { retryable: false },
+      );
+    }
     if (signal.aborted || ms <= 0) return;
     const until = monotonicMs() + ms;
     const ended = new AbortController();
@@ -56,6 +62,7 @@ export class Waiter {
     try {
       await Promise.race([block, sleep(shared ? ms : ms + GRACE_MS, { signal: stop })]);
     } catch (error) {
+      if (this.#closed.signal.aborted) return;
       if (!(error instanceof ConnectionError) || !error.retryable) throw error;
       await sleep(until - monotonicMs(), { signal: stop });
     } finally {
@@ -68,7 +75,7 @@ export class Waiter {
     }
   }
 
-  /** Ends the connection; who waits gets an error. */
+  /** Ends the connection; who waits need wait no longer. */
   async close(): Promise<void> {
     this.#closed.abort();
     await this.#connection.abandon();

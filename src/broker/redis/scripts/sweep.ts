@@ -95,18 +95,28 @@ function toSweptClaim(reply: Reply): SweptClaim {
   };
 }
 
-/** Takes the claims of lapsed owners away, and lapsed supervisors off the registry. */
+/** Asks for the server's time: `{seconds, microseconds}`, for {@linkcode sweepLapsed}. */
+export async function serverTime(redis: Commands, queue: string): Promise<readonly number[]> {
+  return asArray(await redis.call(["TIME"], `sweep '${queue}'`)).map(asNumber);
+}
+
+/**
+ * Takes the claims of lapsed owners away, and lapsed supervisors off the registry. `time` is what the
+ * server said just now.
+ */
 export async function sweepLapsed(
   redis: Commands,
   queue: string,
-  { supervisorId, leaseMs }: { readonly supervisorId: string; readonly leaseMs: number },
+  { supervisorId, leaseMs, time }: {
+    readonly supervisorId: string;
+    readonly leaseMs: number;
+    readonly time: readonly number[];
+  },
 ): Promise<readonly SweptClaim[]> {
-  const doing = `sweep '${queue}'`;
-  const [seconds, micros] = asArray(await redis.call(["TIME"], doing));
   const swept = await redis.run(SWEEP, {
     key: queue,
-    args: [supervisorId, leaseMs, asNumber(seconds), asNumber(micros)],
-    doing,
+    args: [supervisorId, leaseMs, ...time],
+    doing: `sweep '${queue}'`,
   });
   return asArray(swept).map(toSweptClaim);
 }

@@ -1,0 +1,34 @@
+/**
+ * The shared Redis as the ground of the broker contract.
+ *
+ * @module
+ */
+import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
+import { parseBrokerUrl } from "../../src/config.ts";
+import type { BrokerContract } from "../contract/broker_contract.ts";
+import { sharedRedisUrl } from "../support/servers.ts";
+import { auditQueue } from "./audit.ts";
+import { keysOf, rawRedis } from "./raw_redis.ts";
+
+/** The contract on the Redis that the whole run shares. */
+export function redisContract(name: string): BrokerContract {
+  return {
+    name,
+    async open() {
+      const url = sharedRedisUrl();
+      const redis = await rawRedis(url);
+      return {
+        broker: () => new RedisBroker(parseBrokerUrl({ value: url, source: "the test" })),
+        async loseTask(queue, id) {
+          await redis.send("DEL", `{${queue}}:task:${id}`);
+        },
+        async loseQueue(queue) {
+          const keys = await keysOf(redis, queue);
+          if (keys.length > 0) await redis.send("DEL", ...keys);
+        },
+        audit: (queue) => auditQueue(redis, queue),
+        [Symbol.asyncDispose]: () => redis[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
