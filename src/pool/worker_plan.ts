@@ -17,7 +17,7 @@ import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
 import type { BootRecord, SelfScope } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
-import { findConfig, findLock, workerArguments } from "../process/worker_command.ts";
+import { findConfig, hasLock, workerArguments } from "../process/worker_command.ts";
 import { WORKER_MARKER } from "../role.ts";
 import type { PoolSettings } from "./options.ts";
 
@@ -91,9 +91,10 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
   const config = standalone ? undefined : settings.config ?? await findConfig(new URL(entrypoint));
   const args = standalone ? [] : workerArguments({
     entrypoint,
-    ...(config === undefined ? {} : { config, lock: await findLock(config) }),
+    ...(config === undefined ? {} : { config }),
+    locked: config !== undefined && await hasLock(config),
     flags: permissionFlags(scope, needs),
-    denoArgs: [...settings.denoArgs],
+    denoArgs: settings.denoArgs,
     markerModule: new URL("../role.ts", import.meta.url).href,
     workerMain: new URL("../worker/main.ts", import.meta.url).href,
   });

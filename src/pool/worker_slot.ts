@@ -4,7 +4,7 @@
  * @module
  */
 import { sleep } from "../clock.ts";
-import { ChildProcess } from "../process/child.ts";
+import type { ChildProcess } from "../process/child.ts";
 import type { ExitCause } from "../process/exit_cause.ts";
 import { decodeReadyMessage, type ReadyMessage, STOP_LINE } from "../process/handshake.ts";
 

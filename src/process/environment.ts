@@ -1,0 +1,106 @@
+/**
+ * A worker's environment: made from nothing, so that what is not passed on is not there.
+ *
+ * @module
+ */
+import { WORKER_MARKER } from "../role.ts";
+import type { Grant } from "./scope.ts";
+
+/** Passed on when set, for Deno and the system; not readable by handlers unless granted. */
+const SYSTEM = [
+  "PATH",
+  "HOME",
+  "TMPDIR",
+  "TZ",
+  "LANG",
+  "NO_COLOR",
+  "DENO_DIR",
+  "XDG_CACHE_HOME",
+  "DENO_CERT",
+  "DENO_TLS_CA_STORE",
+  "SSL_CERT_FILE",
+  "SSL_CERT_DIR",
+  "NODE_EXTRA_CA_CERTS",
+  "HTTP_PROXY",
+  "HTTPS_PROXY",
+  "ALL_PROXY",
+  "NO_PROXY",
+  "http_proxy",
+  "https_proxy",
+  "all_proxy",
+  "no_proxy",
+  // Without them a module graph that came from another registry is not found in the cache.
+  "JSR_URL",
+  "NPM_CONFIG_REGISTRY",
+];
+
+/** The library's own that hold no address: a pool's name may hang on one. */
+const OWN = [
+  "AGENTEXEC_QUEUE_NAME",
+  "AGENTEXEC_NUM_WORKERS",
+  "AGENTEXEC_GRACEFUL_SHUTDOWN_TIMEOUT",
+  "AGENTEXEC_TABLE_PREFIX",
+  "AGENTEXEC_ACTIVITY_MESSAGE_CREATE",
+  "AGENTEXEC_ACTIVITY_MESSAGE_STARTED",
+  "AGENTEXEC_ACTIVITY_MESSAGE_COMPLETE",
+  "AGENTEXEC_ACTIVITY_MESSAGE_ERROR",
+];
+
+/** A worker's environment. */
+export interface WorkerEnvironment {
+  /** All of it. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** Those of the library that the worker may read. */
+  readonly own: readonly string[];
+  /** Names that are granted, but that this process itself may not read. */
+  readonly unreadable: readonly string[];
+  /** Names that are set here and not granted. */
+  readonly ungranted: readonly string[];
+}
+
+/** Makes a worker's environment from this process's. */
+export function workerEnvironment(
+  options: { readonly granted: Grant | undefined },
+): WorkerEnvironment {
+  const { granted } = options;
+  const variables: Record<string, string> = {};
+  const unreadable: string[] = [];
+  const all = readAll();
+  const names = granted === true
+    ? Object.keys(all)
+    : (granted ?? []).flatMap((name) => expand(name, all));
+  for (const name of [...SYSTEM, ...OWN, ...names]) {
+    const value = read(name);
+    if (value === null) {
+      if (names.includes(name)) unreadable.push(name);
+    } else if (value !== undefined) variables[name] = value;
+  }
+  const own = OWN.filter((name) => name in variables);
+  const ungranted = granted === true
+    ? []
+    : Object.keys(all).filter((name) => !names.includes(name) && !own.includes(name));
+  return {
+    variables: { ...variables, DENO_NO_UPDATE_CHECK: "1", [WORKER_MARKER]: "1" },
+    own,
+    unreadable,
+    ungranted,
+  };
+}
+
+/** Deno's lists may end a name in `*`. */
+function expand(name: string, all: Readonly<Record<string, string>>): readonly string[] {
+  if (!name.endsWith("*")) return [name];
+  return Object.keys(all).filter((each) => each.startsWith(name.slice(0, -1)));
+}
+
+/** A variable's value; undefined where it is not set, null where this process may not read it. */
+function read(name: string): string | undefined | null {
+  if (Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted") return null;
+  return Deno.env.get(name);
+}
+
+/** All that this process may list; nothing where it may read names of a list alone. */
+function readAll(): Readonly<Record<string, string>> {
+  if (Deno.permissions.querySync({ name: "env" }).state !== "granted") return {};
+  return Deno.env.toObject();
+}

@@ -1,0 +1,34 @@
+/**
+ * Why a process ended, in words for people.
+ *
+ * @module
+ */
+
+/** How a process ended. */
+export interface ExitCause {
+  /** Its exit code; null where a signal ended it. */
+  readonly code: number | null;
+  /** The signal that ended it; null where it exited. */
+  readonly signal: Deno.Signal | null;
+  /** The same in words. */
+  readonly description: string;
+}
+
+/** Reads the status of a process. */
+export function exitCause({ code, signal }: Deno.CommandStatus): ExitCause {
+  if (signal === null) return { code, signal, description: `exit code ${code}` };
+  // V8 traps when the heap limit is reached (measured on Deno 2.9.6: SIGTRAP, code 133).
+  const words = signal === "SIGTRAP" ? `out of memory (${signal}: the heap limit)` : `${signal}`;
+  return { code: null, signal, description: words };
+}
+
+// deno-lint-ignore no-control-regex -- colours are control characters
+const COLOURS = /\u001b\[[0-9;]*m/g;
+const LONGEST = 500;
+
+/** What Deno said of an error that nobody caught, from the end of a process's stderr. */
+export function uncaughtFrom(stderr: string): string | undefined {
+  const plain = stderr.replace(COLOURS, "");
+  const found = [...plain.matchAll(/^error: Uncaught (?:\(in promise\) )?(.+)$/gm)].at(-1)?.[1];
+  return found?.slice(0, LONGEST);
+}
