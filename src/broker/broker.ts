@@ -129,7 +129,8 @@ export interface ReleaseOptions {
    */
   readonly delayMs?: number;
   /**
-   * What is counted: a crash, a failure (retry), or that the worker did not know the task's name.
+   * What is counted: a crash, a failure (retry), or that the worker did not know the task's name. A crash,
+   * a failure and a lapse show that the name is known: the count of unknowns begins anew.
    *
    * @default {undefined} (an interruption: nothing)
    */
@@ -151,10 +152,14 @@ export interface OwnedClaim extends ClaimRef, Counters {
 export interface Renewal {
   /**
    * True where this supervisor was swept (others took it for dead): it takes a new id and replaces its
-   * workers. A broker that lost its data is no sweep: then all is registered again.
+   * workers. A broker that lost its data is no sweep: then all is registered again. Once true it stays
+   * true for this id, and nothing was renewed.
    */
   readonly swept: boolean;
-  /** The claims of its workers. */
+  /**
+   * The claims of its workers, and those that struck-off workers left to it, under the struck-off worker's
+   * id, until each is settled.
+   */
   readonly owned: readonly OwnedClaim[];
   /** Those of its workers that said ready, with what they said. */
   readonly ready: ReadonlyMap<string, string>;
@@ -164,7 +169,9 @@ export interface Renewal {
 export interface SweptClaim extends OwnedClaim {
   /**
    * True where it lapsed too often: the sweeper holds the claim (`token` is its own) and ends it: row
-   * first, then `end`. False where it went back to the queue under `token`.
+   * first, then `end`, within one lease. Nobody renews such a claim: where the sweeper dies, a later sweep
+   * answers with it again, so ending it twice must do no harm. False where it went back to the queue under
+   * `token`.
    */
   readonly exhausted: boolean;
   /** Milliseconds that it waits; 0 where it stands at the head. */
@@ -173,7 +180,7 @@ export interface SweptClaim extends OwnedClaim {
 
 /** How much waits. */
 export interface Depth {
-  /** Tasks that wait and are due. */
+  /** Tasks that wait and are due, those that only a newer version may run among them. */
   readonly waiting: number;
   /** Tasks that wait for their time. */
   readonly delayed: number;
@@ -183,7 +190,10 @@ export interface Depth {
   readonly oldestMs: number | null;
 }
 
-/** Where the broker has a task: "abandoned" is claimed, but by nobody that lives. */
+/**
+ * Where the broker has a task: "abandoned" is claimed, but by nobody that lives (its lease, or that of its
+ * supervisor, has ended); "unknown" is nowhere.
+ */
 export type Whereabouts = "waiting" | "delayed" | "claimed" | "abandoned" | "unknown";
 
 /** What a message is about, and whom it is for. */
@@ -195,9 +205,9 @@ export type Topic =
 
 /** How to listen. */
 export interface SubscribeOptions {
-  /** Called with each message. Must not throw. */
+  /** Called with each message. Must not throw. On the topic "ended" it is `ended` or `canceled`. */
   readonly onMessage: (message: string) => void;
-  /** Called when the connection came back after it had been lost: messages may have been missed. */
+  /** Called when the connection came back after it had been lost: messages may have been missed. Must not throw. */
   readonly onReconnect?: () => void;
 }
 
@@ -233,12 +243,18 @@ export interface Queue {
 
   // Producers
 
-  /** Puts tasks in, all or none. A known id is left as it is. */
+  /**
+   * Puts tasks in, all or none. A known id is left as it is.
+   *
+   * @throws {RangeError} If an id is no lower-case UUID, or a time is not finite.
+   * @throws {ConnectionError} If the broker cannot be reached or is full; `retryable` says which it may be.
+   * @throws {IncompatibleError} If the queue is another program's.
+   */
   enqueue(tasks: readonly NewTask[]): Promise<readonly ("accepted" | "known")[]>;
   /**
    * Takes a task out where it waits ("removed"), marks it for its worker to stop where it is claimed
    * ("requested"), or says that it is not there ("unknown"). Where it removes, it says so to
-   * `ended` listeners.
+   * `ended` listeners. The mark outlives the claim: whoever runs the task next is asked to stop too.
    */
   cancel(id: string): Promise<"removed" | "requested" | "unknown">;
 
@@ -246,12 +262,18 @@ export interface Queue {
 
   /**
    * Waits until there may be something to claim: a hint, `timeoutMs`, or the signal. At most 5 s, whatever
-   * is asked; a connection that stays silent for 2 s longer is thrown away and made anew.
+   * is asked; a connection that stays silent for 2 s longer is thrown away and made anew. One wait at a time.
+   * That the broker is away just makes it wait, so a loop of `wait` and `claim` does not spin.
+   *
+   * @throws {ConnectionError} If waiting cannot help: `retryable` is false.
    */
   wait(options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<void>;
   /** Takes tasks, oldest first, a fair share of what waits (⌈waiting ÷ living workers⌉, at least 1). */
   claim(request: ClaimRequest): Promise<ClaimAnswer>;
-  /** Says that the worker runs; `message` is what its supervisor is told. */
+  /**
+   * Says that the worker runs; `message` is what its supervisor is told by `renew`, for as long as it renews the
+   * worker, else for a minute.
+   */
   ready(workerId: string, message: string): Promise<void>;
   /** Whether each claim is still the worker's own, and whether it is to stop. */
   check(claims: readonly ClaimRef[]): Promise<readonly ClaimState[]>;
@@ -282,15 +304,16 @@ export interface Queue {
   }): Promise<Renewal>;
   /**
    * Strikes a worker off, so that no late claim of it is granted, and answers with the claims it had. They
-   * stay claimed, and are the supervisor's to settle, until it ends or releases each.
+   * stay claimed, and are the supervisor's to settle, until it ends or releases each. Asked again, it answers
+   * with those not settled yet.
    */
   removeWorker(workerId: string): Promise<readonly OwnedClaim[]>;
   /** Strikes the supervisor off, with all its workers. What they own stays claimed until its lease ends. */
   deregister(supervisorId: string): Promise<void>;
   /**
    * Takes the claims of lapsed owners away, and lapsed supervisors off the registry. Does nothing until this
-   * connection has been unbroken for one whole lease. From the second lapse on a task waits 2^n s, at
-   * most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
+   * connection has been unbroken for one whole lease, nor for a supervisor that is not registered. From the
+   * second lapse on a task waits 2^n s, at most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
    */
   sweep(
     options: { readonly supervisorId: string; readonly leaseMs: number },

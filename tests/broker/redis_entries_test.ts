@@ -187,3 +187,28 @@ contractTest(
     }
   },
 );
+
+contractTest(
+  contract,
+  "a known task whose place was evicted is put into it again",
+  async (queue, bench) => {
+    await using redis = await rawRedis(sharedRedisUrl());
+    const [own, sweeper] = [crew(), crew()];
+    await register(queue, own);
+    const [claimed, waiting, delayed] = [task(), task(), task({ delayMs: 3_600_000 })];
+    const tasks = [claimed, waiting, delayed];
+    await queue.enqueue(tasks);
+    await claimOne(queue, own.workerIds[0]);
+    const keys = ["delayed", "claims", "supervisors", "workers", `owner:${own.workerIds[0]}`];
+    await redis.send("DEL", bench.name, ...keys.map((key) => `{${bench.name}}:${key}`));
+    assertEquals(await queue.enqueue(tasks), ["known", "known", "known"]);
+    assertEquals(await queue.enqueue(tasks), ["known", "known", "known"]);
+    const ids = tasks.map(({ id }) => id);
+    assertEquals(await queue.whereabouts(ids), ["abandoned", "waiting", "delayed"]);
+    await register(queue, sweeper);
+    const { supervisorId } = sweeper;
+    assertEquals(only(await queue.sweep({ supervisorId, leaseMs: 0 })).id, claimed.id);
+    const { claims } = await claim(queue, sweeper.workerIds[0], { slots: 9 });
+    assertEquals(claims.map(({ id }) => id), [claimed.id, waiting.id]);
+  },
+);

@@ -21,8 +21,8 @@
  * | `{Q}:canceled` | set | ids that were cancelled while they waited and still stand in `Q` |
  * | `{Q}:newer` | zset | id → `v` of waiting tasks that only a newer version may run |
  *
- * Whether a claimed task is to stop is the field `cancel` of its hash. Reserved, not used yet:
- * `{Q}:cancel`, `{Q}:pause`, `{Q}:suspect`, `{Q}:maintainer`.
+ * Whether a claimed task is to stop is the field `cancel` of its hash: it lives and dies with the task.
+ * Reserved, not used yet: `{Q}:cancel`, `{Q}:pause`, `{Q}:suspect`, `{Q}:maintainer`.
  *
  * @module
  */

@@ -20,7 +20,7 @@ local oldest = -1
 for _, id in ipairs(redis.call('LRANGE', Q, -100, -1)) do
   local task = task_of(id, 'state', 'since')
   -- The last one that is a task is the nearest to the head.
-  if task[1] == 'waiting' then oldest = math.max(0, NOW - tonumber(task[2])) end
+  if task[1] == 'waiting' then oldest = math.max(0, NOW - (tonumber(task[2] or '') or NOW)) end
 end
 if oldest < 0 and due > 0 then
   oldest = NOW - tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])

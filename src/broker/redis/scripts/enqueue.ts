@@ -12,6 +12,23 @@ import { READING, WRITING } from "./prelude.ts";
 
 const FIELDS = 9;
 
+const KEEP_PLACE = `
+-- A known task that stands nowhere, since Redis evicted a key of the queue, is put into its place again.
+-- A claim without its lease lapses, so that a sweep decides.
+local function keep_place(id)
+  local task = redis.call('HMGET', TASK .. id, 'state', 'due')
+  local state = task[1]
+  if state == 'delayed' then
+    redis.call('ZADD', DELAYED, 'NX', task[2] or whole(NOW), id)
+  elseif state == 'claimed' then
+    redis.call('ZADD', CLAIMS, 'NX', whole(NOW), id)
+  elseif state == 'waiting' and not redis.call('ZSCORE', NEWER, id) and not redis.call('LPOS', Q, id) then
+    redis.call('LPUSH', Q, id)
+    wake()
+  end
+end
+`;
+
 // KEYS[1]  the queue's list
 // ARGV[1]  the broker's id, written where Redis lost it
 // ARGV[2]  our protocol
@@ -22,6 +39,7 @@ const ENQUEUE = defineScript([
   READING,
   WRITING,
   ENSURE_OURS,
+  KEEP_PLACE,
   `
 for at = 3, #ARGV, ${FIELDS} do
   local kind = type_of(TASK .. ARGV[at])
@@ -35,6 +53,7 @@ local words, accepted = {}, false
 for at = 3, #ARGV, ${FIELDS} do
   local id = ARGV[at]
   if redis.call('EXISTS', TASK .. id) == 1 then
+    keep_place(id)
     words[#words + 1] = 'known'
   else
     if strays then redis.call('LREM', FOREIGN, 0, id) end
