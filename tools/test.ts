@@ -44,12 +44,17 @@ function testArguments(given: readonly string[]): string[] {
   return [...args, ...(isPath("mod.ts") ? ["--doc", "mod.ts"] : []), "tests"];
 }
 
-function isPath(path: string): boolean {
+/** Whether the argument is a file or folder, and not an option or the value of one. */
+function isPath(argument: string): boolean {
+  return exists(new URL(argument, `file://${ROOT}`).pathname);
+}
+
+function exists(path: string): boolean {
   try {
-    Deno.statSync(`${ROOT}/${path.split("#")[0]}`);
+    Deno.statSync(path);
     return true;
   } catch {
-    return false; // An option or the value of one.
+    return false;
   }
 }
 
@@ -59,7 +64,24 @@ function environment(servers: Readonly<Record<string, string>>): Record<string, 
   );
   // One file of tests per core: more would make those that kill and restart things wait for each other.
   const jobs = String(Math.max(2, navigator.hardwareConcurrency));
-  return { DENO_JOBS: jobs, DENO_NO_UPDATE_CHECK: "1", ...Object.fromEntries(kept), ...servers };
+  return {
+    ...{ DENO_JOBS: jobs, DENO_NO_UPDATE_CHECK: "1" },
+    ...Object.fromEntries(kept),
+    ...{ PATH: searchPath() },
+    ...servers,
+  };
+}
+
+/**
+ * PATH with this very Deno behind the name `deno`. Where npm may run no install scripts, that name is a
+ * script of Node.js with Deno as its child, and a signal sent to it misses Deno.
+ */
+function searchPath(): string {
+  const path = Deno.env.get("PATH") ?? "";
+  const own = Deno.execPath();
+  const first = path.split(":").map((folder) => `${folder}/deno`).find(exists);
+  if (first !== undefined && Deno.realPathSync(first) === Deno.realPathSync(own)) return path;
+  return own.endsWith("/deno") ? `${own.slice(0, -"/deno".length)}:${path}` : path;
 }
 
 /** Runs `deno test`, shows what it says, and counts. */
