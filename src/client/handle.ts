@@ -208,7 +208,7 @@ class StoredTask<Result> implements TaskHandle<Result> {
 
   async status(): Promise<ActivityStatus> {
     await beforeActing();
-    return (await readTask(await this.#stores.activity(), this.#ref)).status;
+    return (await readTask(this.#stores, this.#ref)).status;
   }
 
   async result(options: TaskWaitOptions = {}): Promise<Result> {

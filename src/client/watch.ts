@@ -5,7 +5,6 @@
  * @module
  */
 import { type ActivityStatus, type TaskRow, TERMINAL } from "../activity/activity.ts";
-import type { ActivityStore } from "../activity/store.ts";
 import type { Unsubscribe } from "../broker/broker.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
@@ -59,9 +58,9 @@ const BACKLOG = 256;
  * @throws {ResultExpiredError} If there is none.
  * @throws {AgentexecError} If the id is that of something else.
  */
-export async function readTask(store: ActivityStore, ref: TaskRef): Promise<TaskRow> {
+export async function readTask(stores: Stores, ref: TaskRef): Promise<TaskRow> {
   const { agentId, taskName } = ref;
-  const row = await store.readRow(agentId);
+  const row = await stores.readRow(agentId);
   if (row === undefined) {
     throw new ResultExpiredError(
       `Cannot tell what became of task '${taskName}' (${agentId}): there is no record of it`,
@@ -132,7 +131,7 @@ class PatientReader {
   async read(): Promise<TaskRow | undefined> {
     refuseEnded(this.#session, this.#ref);
     try {
-      const row = await readTask(await this.#stores.activity(), this.#ref);
+      const row = await readTask(this.#stores, this.#ref);
       this.#lastGood = monotonicMs();
       return row;
     } catch (error) {
