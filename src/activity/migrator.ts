@@ -1,0 +1,229 @@
+/**
+ * Migrations, with bookkeeping tables of the library's own: beside a program's own migrations, several processes
+ * at once, through PgBouncer in transaction mode. So the lock is a row lock in the migrations' own transaction.
+ *
+ * @module
+ */
+import { expressionBuilder, type Kysely, sql, type Transaction } from "kysely";
+import { IncompatibleError, MigrationError } from "../errors.ts";
+import { failureOf } from "./failure.ts";
+import { initial } from "./migrations/initial.ts";
+
+/** What a migration works on. */
+export interface MigrationContext {
+  /** The transaction. */
+  readonly db: Kysely<unknown>;
+  /** Whose SQL. */
+  readonly dialect: "postgres" | "sqlite";
+  /** The prefix of the tables. */
+  readonly prefix: string;
+}
+
+/** One step of the schema. */
+export interface Migration {
+  /** Its number: the schema's version once it is applied. */
+  readonly id: number;
+  /** What it is called. */
+  readonly name: string;
+  /** The oldest version of the library's schema that may still work on the tables after it. */
+  readonly oldest: number;
+  /** Does it. */
+  up(context: MigrationContext): Promise<void>;
+}
+
+/** All of them, in order. */
+export const MIGRATIONS: readonly Migration[] = [initial];
+
+const NEWEST = Math.max(...MIGRATIONS.map(({ id }) => id));
+
+/** What {@linkcode migrate} works on. */
+export interface MigrateOptions extends MigrationContext {
+  /** Members of the metadata that get an index. */
+  readonly metadataIndexes: readonly string[];
+}
+
+interface Applied {
+  readonly id: number;
+  readonly oldest: number;
+}
+
+/**
+ * Brings the tables up to this version. Does nothing where they are.
+ *
+ * @throws {IncompatibleError} If there are tables of these names that the library did not make.
+ * @throws {MigrationError} If a newer version made them such that this one may not use them.
+ */
+export async function migrate(options: MigrateOptions): Promise<void> {
+  await inTransaction(options, async (db) => {
+    const context = { ...options, db };
+    const applied = await readApplied(context);
+    if (applied === undefined) await refuseForeign(context);
+    await createBookkeeping(context);
+    await lock(context);
+    const now = await readApplied(context) ?? [];
+    refuseNewer(now);
+    for (const migration of MIGRATIONS) {
+      if (now.some(({ id }) => id === migration.id)) continue;
+      await migration.up(context);
+      const { id, name, oldest } = migration;
+      await sql`insert into ${
+        table(context, "migration")
+      } (id, name, oldest) values (${id}, ${name}, ${oldest})`
+        .execute(db);
+    }
+    for (const key of options.metadataIndexes) await createMetadataIndex(context, key);
+  });
+}
+
+/**
+ * Makes sure that the tables are there and this version may use them.
+ *
+ * @throws {MigrationError} If they are not, or may not be used.
+ * @throws {IncompatibleError} If tables of their names are another program's.
+ */
+export async function checkMigrated(context: MigrationContext): Promise<void> {
+  const applied = await readApplied(context);
+  if (applied === undefined) await refuseForeign(context);
+  const version = Math.max(0, ...(applied ?? []).map(({ id }) => id));
+  if (version < NEWEST) {
+    throw new MigrationError(
+      `Cannot use the database: ${
+        version === 0
+          ? "it has not been migrated"
+          : `its schema is ${version}, this version needs ${NEWEST}`
+      }; call pool.migrate() or client.migrate() once, or with each release`,
+    );
+  }
+  refuseNewer(applied ?? []);
+}
+
+function refuseNewer(applied: readonly Applied[]): void {
+  const newer = applied.find(({ oldest }) => oldest > NEWEST);
+  if (newer === undefined) return;
+  throw new MigrationError(
+    `Cannot use the database: a newer version of the library migrated it to schema ${newer.id}, which needs schema ` +
+      `${newer.oldest} or newer and this version has ${NEWEST}; update this program`,
+  );
+}
+
+async function inTransaction(
+  context: MigrationContext,
+  body: (db: Kysely<unknown>) => Promise<void>,
+): Promise<void> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await (context.dialect === "postgres"
+        ? context.db.transaction().execute((transaction: Transaction<unknown>) => body(transaction))
+        : immediately(context.db, body));
+    } catch (error) {
+      // Two processes that create the same table at once: the loser finds it made when it looks again.
+      if (attempt === 10 || !isRace(error)) throw error;
+    }
+  }
+}
+
+/** SQLite upgrades no reading transaction to a writing one while another writes: it begins as one. */
+async function immediately(
+  db: Kysely<unknown>,
+  body: (db: Kysely<unknown>) => Promise<void>,
+): Promise<void> {
+  await db.connection().execute(async (connection) => {
+    await sql`begin immediate`.execute(connection);
+    try {
+      await body(connection);
+      await sql`commit`.execute(connection);
+    } catch (error) {
+      await sql`rollback`.execute(connection);
+      throw error;
+    }
+  });
+}
+
+function isRace(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code === "23505" || code === "42P07" || code === "42710" || code === "40P01";
+}
+
+function table({ prefix }: MigrationContext, name: "activity" | "migration" | "migration_lock") {
+  return sql.table(`${prefix}${name}`);
+}
+
+async function createBookkeeping({ db, dialect, prefix }: MigrationContext): Promise<void> {
+  const now = dialect === "postgres" ? sql`now()` : sql`(strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))`;
+  await db.schema.createTable(`${prefix}migration`).ifNotExists()
+    .addColumn("id", "integer", (column) => column.primaryKey())
+    .addColumn("name", "text", (column) => column.notNull())
+    .addColumn("oldest", "integer", (column) => column.notNull())
+    .addColumn(
+      "applied_at",
+      dialect === "postgres" ? "timestamptz" : "text",
+      (column) => column.defaultTo(now),
+    )
+    .execute();
+  await db.schema.createTable(`${prefix}migration_lock`).ifNotExists()
+    .addColumn("id", "integer", (column) => column.primaryKey())
+    .execute();
+}
+
+async function lock(context: MigrationContext): Promise<void> {
+  const name = table(context, "migration_lock");
+  await sql`insert into ${name} (id) values (1) on conflict do nothing`.execute(context.db);
+  if (context.dialect === "postgres") {
+    await sql`select id from ${name} where id = 1 for update`.execute(context.db);
+  }
+}
+
+async function exists({ db, dialect, prefix }: MigrationContext, name: string): Promise<boolean> {
+  const full = `${prefix}${name}`;
+  const { rows } = dialect === "postgres"
+    ? await sql`select 1 from pg_catalog.pg_class c where c.relname = ${full}
+        and c.relkind in ('r', 'p', 'v', 'm', 'f') and pg_catalog.pg_table_is_visible(c.oid)`
+      .execute(db)
+    : await sql`select 1 from sqlite_master where name = ${full}`.execute(db);
+  return rows.length > 0;
+}
+
+/** What has been applied; undefined where there are no bookkeeping tables. */
+async function readApplied(context: MigrationContext): Promise<readonly Applied[] | undefined> {
+  if (!await exists(context, "migration")) return undefined;
+  try {
+    const { rows } = await sql<Applied>`select id, oldest from ${
+      table(context, "migration")
+    } order by id`
+      .execute(context.db);
+    return rows;
+  } catch (error) {
+    if (failureOf(error) !== "data") throw error;
+    throw foreign(context, `${context.prefix}migration`, error);
+  }
+}
+
+async function refuseForeign(context: MigrationContext): Promise<void> {
+  for (const name of ["activity", "activity_log"]) {
+    if (await exists(context, name)) throw foreign(context, `${context.prefix}${name}`);
+  }
+}
+
+function foreign({ prefix }: MigrationContext, name: string, cause?: unknown): IncompatibleError {
+  return new IncompatibleError(
+    `Cannot use the database: it has a table '${name}' that this library did not make; choose another prefix than ` +
+      `'${prefix}' by the option 'tablePrefix' or AGENTEXEC_TABLE_PREFIX`,
+    { cause },
+  );
+}
+
+/** In Postgres alone: an SQLite of one machine is scanned fast enough, and cannot bind a path in an index. */
+async function createMetadataIndex(
+  { db, dialect, prefix }: MigrationContext,
+  key: string,
+): Promise<void> {
+  if (dialect !== "postgres") return;
+  const name = `${prefix}activity_by_${key.toLowerCase().replace(/[^a-z0-9_]/g, "_")}`;
+  const { ref } = expressionBuilder<
+    { activity: { metadata: Record<string, unknown> } },
+    "activity"
+  >();
+  await db.schema.createIndex(name).ifNotExists().on(`${prefix}activity`)
+    .expression(ref("metadata", "->").key(key))
+    .execute();
+}

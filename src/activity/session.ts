@@ -1,0 +1,132 @@
+/**
+ * One process's hold on the tables: the connection, whose SQL it speaks, and how its errors are told.
+ *
+ * @module
+ */
+import { type Kysely, sql } from "kysely";
+import { monotonicMs, sleep, withDeadline } from "../clock.ts";
+import { type DatabaseAddress, showDatabase } from "../config.ts";
+import { ConnectionError, IncompatibleError } from "../errors.ts";
+import type { Database } from "../task/context.ts";
+import { openDatabase } from "./connection.ts";
+import type { Dialect } from "./dialect.ts";
+import { failureOf, toConnectionError } from "./failure.ts";
+
+/** What a session is made from. */
+export interface SessionOptions {
+  /** Where the database is. */
+  readonly address: DatabaseAddress;
+  /** Makes the Kysely instance in place of the library. */
+  readonly db?: ((url: string) => Database) | undefined;
+  /** The prefix of the tables. */
+  readonly tablePrefix: string;
+  /** How many connections at most. */
+  readonly connections?: number | undefined;
+}
+
+/** How long, and while what, a call is tried again. */
+export interface RetryOptions {
+  /** Ends the tries: the call then rejects with the last error. */
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * For how long, in milliseconds.
+   *
+   * @default {3_000}
+   */
+  readonly forMs?: number;
+}
+
+const OLDEST_POSTGRES = 14;
+const RETRY_FIRST_MS = 20;
+const RETRY_MOST_MS = 2_000;
+const RETRY_FOR_MS = 3_000;
+const CLOSE_MS = 900;
+
+/** A connection and what belongs to it. */
+export class Session {
+  /** The address as it may be shown. */
+  readonly address: string;
+  /** Whose SQL it speaks. */
+  readonly dialect: Dialect;
+  /** The prefix of the tables. */
+  readonly prefix: string;
+  /** The connection. */
+  readonly db: Kysely<unknown>;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: SessionOptions) {
+    const { address, db, connections, tablePrefix } = options;
+    this.address = showDatabase(address);
+    this.dialect = address.kind;
+    this.prefix = tablePrefix;
+    this.db = openDatabase(address, { db, ...(connections === undefined ? {} : { connections }) });
+  }
+
+  /** The table of activities. */
+  get activity() {
+    return sql.table(`${this.prefix}activity`);
+  }
+
+  /** The table of their logs. */
+  get log() {
+    return sql.table(`${this.prefix}activity_log`);
+  }
+
+  /** Makes sure that the server answers and is new enough. */
+  async connect(): Promise<void> {
+    await this.call("connect", async () => {
+      if (this.dialect === "sqlite") {
+        await sql`select 1`.execute(this.db);
+        return;
+      }
+      const { rows } = await sql<{ version: string }>`
+        select current_setting('server_version_num') as version`.execute(this.db);
+      const version = Math.floor(Number(rows[0]?.version) / 10_000);
+      if (version < OLDEST_POSTGRES) {
+        throw new IncompatibleError(
+          `Cannot use Postgres ${version} at ${this.address}: the oldest that will do is ${OLDEST_POSTGRES}`,
+        );
+      }
+    });
+  }
+
+  /** Makes a call; trouble with the connection becomes a `ConnectionError`. */
+  async call<T>(doing: string, body: () => Promise<T>): Promise<T> {
+    try {
+      return await body();
+    } catch (error) {
+      throw toConnectionError(error, doing, this.address);
+    }
+  }
+
+  /**
+   * The same for a call that may be made twice: tried again while the connection is the trouble, until the time is
+   * up or the signal aborts.
+   */
+  async retrying<T>(doing: string, body: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
+    const { signal, forMs = RETRY_FOR_MS } = options;
+    const giveUpAt = monotonicMs() + forMs;
+    for (let pause = RETRY_FIRST_MS;; pause = Math.min(pause * 2, RETRY_MOST_MS)) {
+      try {
+        return await this.call(doing, body);
+      } catch (error) {
+        const again = failureOf(error) === "connection" && this.#closed === undefined &&
+          !signal?.aborted && monotonicMs() + pause < giveUpAt;
+        if (!again) throw error;
+      }
+      await sleep(pause, { signal });
+    }
+  }
+
+  /** Closes the connection, waiting at most a second. May be called twice. */
+  close(): Promise<void> {
+    this.#closed ??= withDeadline(this.db.destroy(), {
+      ms: CLOSE_MS,
+      error: () => new ConnectionError(`Cannot close ${this.address} in time`, { retryable: true }),
+    }).catch((error: unknown) => {
+      // What does not close in time is ended with the process; there is nothing to save in it.
+      if (!(error instanceof ConnectionError)) throw error;
+    });
+    return this.#closed;
+  }
+}

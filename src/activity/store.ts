@@ -1,0 +1,235 @@
+/**
+ * The activity store of one process: every read and write of activities goes through it.
+ *
+ * @module
+ */
+import type { ActivityMessages, DatabaseAddress } from "../config.ts";
+import type { Database } from "../task/context.ts";
+import type {
+  ActivityDetail,
+  ActivityFilter,
+  ActivityListOptions,
+  ActivityMetrics,
+  ActivityMetricsOptions,
+  ActivityPage,
+  ActivityWrite,
+  InsertOutcome,
+  NewTaskRow,
+  RowState,
+  TaskRow,
+  WriteOutcome,
+} from "./activity.ts";
+import { readMetrics } from "./metrics.ts";
+import { checkMigrated, migrate } from "./migrator.ts";
+import { countActivities, listActivities, readDetail } from "./queries.ts";
+import { changeRecord, createRecord, type NewRecordRow } from "./records.ts";
+import { Session } from "./session.ts";
+import {
+  cancelTask,
+  cancelTasks,
+  insertTasks,
+  type LiveTask,
+  liveTasks,
+  type LiveTasksOptions,
+  readTasks,
+  refuseTasks,
+} from "./tasks.ts";
+import { type WriteOptions, Writer } from "./writer.ts";
+
+/** What a store is made from. */
+export interface ActivityStoreOptions {
+  /** Where the database is. */
+  readonly address: DatabaseAddress;
+  /** Makes the Kysely instance in place of the library. */
+  readonly db?: (url: string) => Database;
+  /** The prefix of the tables. */
+  readonly tablePrefix: string;
+  /** The library's own messages. */
+  readonly messages: ActivityMessages;
+  /**
+   * How many connections at most.
+   *
+   * @default {1}
+   */
+  readonly connections?: number;
+  /**
+   * Members of the metadata that get an index.
+   *
+   * @default {[]}
+   */
+  readonly metadataIndexes?: readonly string[];
+  /**
+   * Whether rows keep the context.
+   *
+   * @default {true}
+   */
+  readonly storeContext?: boolean;
+}
+
+/** How a record is brought on. */
+export interface RecordProgress {
+  /** The message. */
+  readonly message?: string | undefined;
+  /** How far it is, 0 to 100. */
+  readonly percentage?: number | undefined;
+}
+
+/** The activity store of one process. Trouble with the connection is a `ConnectionError` everywhere. */
+export class ActivityStore {
+  readonly #session: Session;
+  readonly #writer: Writer;
+  readonly #messages: ActivityMessages;
+  readonly #storeContext: boolean;
+  readonly #metadataIndexes: readonly string[];
+
+  constructor(options: ActivityStoreOptions) {
+    this.#session = new Session(options);
+    this.#writer = new Writer(this.#session);
+    this.#messages = options.messages;
+    this.#storeContext = options.storeContext ?? true;
+    this.#metadataIndexes = options.metadataIndexes ?? [];
+  }
+
+  /** The address as it may be shown. */
+  get address(): string {
+    return this.#session.address;
+  }
+
+  /** The Kysely on the store's own connection. */
+  database(): Database {
+    return this.#session.db;
+  }
+
+  /** Makes sure that the server answers and is new enough. */
+  connect(): Promise<void> {
+    return this.#session.connect();
+  }
+
+  /** Brings the tables up to this version. */
+  migrate(): Promise<void> {
+    const { db, dialect, prefix } = this.#session;
+    return this.#session.call(
+      "migrate",
+      () => migrate({ db, dialect, prefix, metadataIndexes: this.#metadataIndexes }),
+    );
+  }
+
+  /** Makes sure that the tables are there and this version may use them. */
+  checkMigrated(): Promise<void> {
+    return this.#retrying("look at the schema", () => checkMigrated(this.#session));
+  }
+
+  /** Writes what gathered, and closes the connection, waiting at most a second. */
+  close(): Promise<void> {
+    return this.#session.close();
+  }
+
+  /** Makes the rows of tasks that are about to be pushed, in the order given. */
+  insertTasks(rows: readonly NewTaskRow[]): Promise<readonly InsertOutcome[]> {
+    const kept = this.#storeContext ? rows : rows.map((row) => ({ ...row, context: null }));
+    return this.#retrying(
+      "insert tasks",
+      () => insertTasks(this.#session, kept, this.#messages.create),
+    );
+  }
+
+  /** Marks tasks whose push failed; answers with those that nobody had taken up. */
+  refuse(ids: readonly string[]): Promise<readonly string[]> {
+    return this.#retrying("refuse tasks", () => refuseTasks(this.#session, ids));
+  }
+
+  /** Writes of a task's life, grouped with others; tried again until it is answered or the signal aborts. */
+  write(write: ActivityWrite, options: WriteOptions = {}): Promise<WriteOutcome> {
+    return this.#writer.write(write, options);
+  }
+
+  /** One row; undefined where there is none. */
+  async readRow(id: string): Promise<TaskRow | undefined> {
+    return (await this.readRows([id]))[0];
+  }
+
+  /** Rows; those that are not there are left out. */
+  readRows(ids: readonly string[]): Promise<readonly TaskRow[]> {
+    return this.#retrying("read tasks", () => readTasks(this.#session, ids));
+  }
+
+  /** A page of activities, newest first. */
+  list(options: ActivityListOptions = {}): Promise<ActivityPage> {
+    return this.#retrying("list activities", () => listActivities(this.#session, options));
+  }
+
+  /** One activity with its log; undefined where there is none. */
+  detail(id: string): Promise<ActivityDetail | undefined> {
+    return this.#retrying("read an activity", () => readDetail(this.#session, id));
+  }
+
+  /** How many there are, counted to 10,000. */
+  count(filter: ActivityFilter = {}): Promise<number> {
+    return this.#retrying("count activities", () => countActivities(this.#session, filter));
+  }
+
+  /** How many have not ended, counted to 10,000. */
+  countActive(filter: Omit<ActivityFilter, "status"> = {}): Promise<number> {
+    return this.count({ ...filter, status: ["queued", "running"] });
+  }
+
+  /** Counts and times per task name. */
+  metrics(options: ActivityMetricsOptions = {}): Promise<ActivityMetrics> {
+    return this.#retrying("read metrics", () => readMetrics(this.#session, options));
+  }
+
+  /** Makes a record of the program's own; answers with its id. */
+  createRecord(record: NewRecordRow): Promise<string> {
+    return this.#session.call("create an activity", () => createRecord(this.#session, record));
+  }
+
+  /** Brings a record on. */
+  updateRecord(id: string, progress: RecordProgress): Promise<void> {
+    return this.#change(id, { ...progress, status: "running" });
+  }
+
+  /** Ends a record well. */
+  completeRecord(id: string, message?: string): Promise<void> {
+    return this.#change(id, {
+      status: "complete",
+      message: message ?? this.#messages.complete,
+      percentage: 100,
+    });
+  }
+
+  /** Ends a record in an error. */
+  failRecord(id: string, error: string): Promise<void> {
+    return this.#change(id, {
+      status: "error",
+      message: this.#messages.error.replaceAll("{error}", () => error),
+      error,
+    });
+  }
+
+  /** Cancels a task that waits; says what else it is. */
+  cancelRow(id: string, token: string): Promise<"canceled" | RowState | undefined> {
+    return this.#retrying("cancel a task", () => cancelTask(this.#session, id, token));
+  }
+
+  /** Cancels tasks that wait, or that wait or run; answers with those that were canceled. */
+  cancelRows(
+    ids: readonly string[],
+    token: string,
+    options: { readonly from: "queued" | "live" },
+  ): Promise<readonly string[]> {
+    return this.#retrying("cancel tasks", () => cancelTasks(this.#session, ids, token, options));
+  }
+
+  /** A page of the tasks of a queue that have not ended, by id. */
+  liveTasks(options: LiveTasksOptions): Promise<readonly LiveTask[]> {
+    return this.#retrying("read live tasks", () => liveTasks(this.#session, options));
+  }
+
+  #change(id: string, change: Parameters<typeof changeRecord>[2]): Promise<void> {
+    return this.#session.call("change an activity", () => changeRecord(this.#session, id, change));
+  }
+
+  #retrying<T>(doing: string, body: () => Promise<T>): Promise<T> {
+    return this.#session.retrying(doing, body);
+  }
+}
