@@ -150,12 +150,14 @@ export class Connection implements Commands {
       this.#answered(monotonicMs() - sentAt);
       return reply;
     } catch (cause) {
-      // A session that keeps silent may be half dead: the next call shall not hang on it as well.
+      if (this.closed) throw this.#closedError(doing);
       const silentMs = monotonicMs() - sentAt;
+      // The client's own error says only that there is no connection.
+      if (session.gone && codeOf(cause) === undefined) throw this.#lostError(doing, session.lostTo);
+      // A session that keeps silent may be half dead: the next call shall not hang on it as well.
       if (cause instanceof ConnectionError && silentMs >= PROMPT_MS) session.destroy(cause);
       else if (spoilsConnection(cause)) session.destroy(cause);
       else this.#answered(silentMs);
-      if (this.closed) throw this.#closedError(doing);
       throw toBrokerError({ doing, address: this.address, cause });
     }
   }
@@ -261,6 +263,14 @@ export class Connection implements Commands {
       retryable: true,
       ...(last === undefined ? {} : { cause: last }),
     });
+  }
+
+  #lostError(doing: string, cause: unknown): ConnectionError {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    return new ConnectionError(
+      `Cannot ${doing} at ${this.address}: the connection was lost while waiting for the answer (${why})`,
+      { retryable: true, cause },
+    );
   }
 
   #closedError(doing: string): ConnectionError {

@@ -36,6 +36,7 @@ export class Session {
   readonly #client: Client;
   readonly #abort: AbortController;
   #gone = false;
+  #lostTo: unknown;
   #lose: (cause: unknown) => void = () => {};
 
   private constructor(client: Client, abort: AbortController) {
@@ -87,6 +88,16 @@ export class Session {
     }
   }
 
+  /** Whether the connection is no more. */
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** What the connection was lost to, once it is gone. */
+  get lostTo(): unknown {
+    return this.#lostTo;
+  }
+
   /** Sends a command. Rejects with what the server or the client says. */
   send(args: readonly string[]): Promise<Reply> {
     return this.#client.sendCommand(args) as Promise<Reply>;
@@ -107,6 +118,7 @@ export class Session {
   destroy(cause: unknown): void {
     if (this.#gone) return;
     this.#gone = true;
+    this.#lostTo = cause;
     this.#client.destroy();
     // A socket that is not connected yet is not the client's to destroy.
     this.#abort.abort();
