@@ -142,6 +142,16 @@ export function withDeadline<T>(promise: Promise<T>, options: DeadlineOptions): 
   });
 }
 
+/** Whether the promise settles within `ms` milliseconds, either way. Leaves no timer behind. */
+export async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const settled = new AbortController();
+  const outcome = promise.then(() => true, () => true);
+  const waited = sleep(ms, { signal: settled.signal }).then(() => false);
+  const inTime = await Promise.race([outcome, waited]);
+  settled.abort();
+  return inTime;
+}
+
 /** Stops a {@linkcode repeat}ed action; resolves when a run under way has ended. */
 export type StopRepeating = () => Promise<void>;
 

@@ -7,7 +7,14 @@
 import { v7 as uuid } from "uuid";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue, Renewal, SweptClaim, Unsubscribe } from "../broker/broker.ts";
-import { monotonicMs, repeat, sleep, type StopRepeating, withDeadline } from "../clock.ts";
+import {
+  monotonicMs,
+  repeat,
+  settlesWithin,
+  sleep,
+  type StopRepeating,
+  withDeadline,
+} from "../clock.ts";
 import { ConnectionError, StartError } from "../errors.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { LogRelay } from "../log/relay.ts";
@@ -244,13 +251,13 @@ export class Supervisor implements SlotHost {
     const { pid } = worker.child;
     await this.#guardian.killGroup(pid);
     this.#guardian.remove(pid);
-    if (cause.code === 0) await Promise.race([this.#relay.byeOf(worker.workerId), sleep(BYE_MS)]);
+    if (cause.code === 0) await settlesWithin(this.#relay.byeOf(worker.workerId), BYE_MS);
     else if (!slot.isCutOff && this.#stopping === undefined) {
       this.#log().warn(`Worker ${slot.number} (pid ${pid}) ended: ${this.#causeOf(worker, cause)}`);
     }
     const settling = this.#settle(slot, worker, cause);
     // A replacement does not wait for a store that is away; a stop does, within its own limits.
-    if (this.#stopping === undefined) await Promise.race([settling, sleep(SETTLE_AGAIN_MS)]);
+    if (this.#stopping === undefined) await settlesWithin(settling, SETTLE_AGAIN_MS);
     else await settling;
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { sleep } from "../clock.ts";
+import { settlesWithin } from "../clock.ts";
 import { type ExitCause, exitCause } from "./exit_cause.ts";
 
 /** Which of its streams a child wrote to. */
@@ -93,9 +93,7 @@ export class ChildProcess {
       }),
     ]);
     const status = await this.#child.status;
-    const giveUp = new AbortController();
-    await Promise.race([pipes, sleep(PIPES_MS, { signal: giveUp.signal })]);
-    giveUp.abort();
+    await settlesWithin(pipes, PIPES_MS);
     stop.abort();
     await pipes;
     await this.#closeStdin();

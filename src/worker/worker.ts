@@ -7,7 +7,7 @@ import { openDatabase } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
 import { RedisBroker } from "../broker/redis/redis_broker.ts";
-import { sleep, withDeadline } from "../clock.ts";
+import { settlesWithin, withDeadline } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { captureConsole, takeOverLogging } from "../log/capture.ts";
 import { workerLogger } from "../log/lifecycle.ts";
@@ -190,7 +190,7 @@ class Worker {
         message: "Interrupted: the supervisor died",
       });
     }));
-    await Promise.race([all, sleep(ORPHAN_MS)]);
+    await settlesWithin(all, ORPHAN_MS);
   }
 
   async #close(): Promise<void> {
