@@ -123,6 +123,14 @@ export function sleep(ms: number, options: SleepOptions = {}): Promise<void> {
   });
 }
 
+/** Resolves when the signal aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
 /** What {@linkcode withDeadline} may be told. */
 export interface DeadlineOptions {
   /** How long to wait, in milliseconds. */

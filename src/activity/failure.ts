@@ -1,63 +1,160 @@
 /**
- * What a database's error means: trouble with the connection, or with the data.
+ * What a database's error means: trouble with the connection, with the data, or with something else. Works
+ * on the errors of `pg`, postgres.js, `node:sqlite` and of sockets alike.
  *
  * @module
  */
-import { ConnectionError } from "../errors.ts";
+import { AgentexecError, ConnectionError, MigrationError } from "../errors.ts";
 
 /** What to do about an error. */
 export type Failure =
-  /** The connection broke or the server is away: trying again can help. */
+  /** The connection broke or the server cannot serve now: trying again can help. */
   | "connection"
   /** The server refuses this user, or this process may not reach it: trying again cannot help. */
   | "refused"
-  /** The data is at fault, or the statement. */
-  | "data";
+  /** The database refuses the values of this statement. */
+  | "data"
+  /** Tables or columns are missing. */
+  | "unmigrated"
+  /** Anything else, such as a missing privilege or an error of the library itself. */
+  | "other";
 
-interface CodedError extends Error {
-  readonly code?: unknown;
-  readonly errcode?: unknown;
+/** A statement, or a connection, that was given up because it took too long. */
+export class DatabaseTimeout extends AgentexecError {
+  /** `"DatabaseTimeout"` */
+  override readonly name = "DatabaseTimeout";
 }
 
-/** SQLSTATEs that the server gives when it, not the statement, is the trouble. */
-const TRANSIENT = /^(08...|57P0[1-5]|53...|40001|40P01|55P03|25006|58...|XX000)$/;
-/** Primary result codes of SQLite: busy and locked pass, the others stay. */
-const SQLITE_TRANSIENT = [5, 6];
-const SQLITE_REFUSED = [3, 8, 10, 11, 13, 14, 23, 26];
-
-/** Classifies what a driver threw. */
+/** Classifies what a driver threw, by the first error in its chain of causes that tells. */
 export function failureOf(error: unknown): Failure {
-  if (!(error instanceof Error)) return "data";
-  if (error instanceof ConnectionError) return error.retryable ? "connection" : "refused";
-  if (error.name === "NotCapable") return "refused";
-  const { code, errcode } = error as CodedError;
-  if (typeof errcode === "number") {
-    const primary = errcode & 0xff;
-    if (SQLITE_TRANSIENT.includes(primary)) return "connection";
-    return SQLITE_REFUSED.includes(primary) ? "refused" : "data";
+  const seen = new Set<unknown>();
+  for (let each = error; each instanceof Error && !seen.has(each); each = each.cause) {
+    seen.add(each);
+    const failure = ownFailure(each);
+    if (failure !== "other") return failure;
   }
-  if (typeof code === "string" && /^[0-9A-Z]{5}$/.test(code)) {
-    if (TRANSIENT.test(code)) return "connection";
-    return /^(28|3D)/.test(code) ? "refused" : "data";
-  }
-  if (typeof code === "string" && /^(CERT_|DEPTH_|SELF_SIGNED|UNABLE_TO|ERR_TLS)/.test(code)) {
-    return "refused";
-  }
-  if (/certificate|does not support SSL|SASL|password/i.test(error.message)) return "refused";
-  if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) {
-    return "data";
-  }
-  // The drivers' own errors of a broken, slow or closed connection carry no SQLSTATE.
-  return "connection";
+  return "other";
 }
 
-/** The error that callers get for trouble with the connection; other errors as they are. */
+/** Whether the connection is the trouble, so that trying again can help. */
+export function isConnectionError(error: unknown): boolean {
+  return failureOf(error) === "connection";
+}
+
+/** The error that callers get for trouble with connection, login or tables; other errors as they are. */
 export function toConnectionError(error: unknown, doing: string, address: string): unknown {
+  if (error instanceof AgentexecError && !(error instanceof DatabaseTimeout)) return error;
   const failure = failureOf(error);
-  if (failure === "data" || error instanceof ConnectionError) return error;
-  const { message } = error as Error;
-  return new ConnectionError(`Cannot ${doing} at ${address}: ${message || (error as Error).name}`, {
-    cause: error,
-    retryable: failure === "connection",
-  });
+  const reason = reasonOf(error);
+  switch (failure) {
+    case "connection":
+    case "refused":
+      return new ConnectionError(`Cannot ${doing} at ${address}: ${reason}${hintFor(reason)}`, {
+        cause: error,
+        retryable: failure === "connection",
+      });
+    case "unmigrated":
+      return new MigrationError(
+        `Cannot ${doing} at ${address}: its tables are missing or of another version (${reason}); call ` +
+          `pool.migrate() or client.migrate() once, or with each release`,
+        { cause: error },
+      );
+    case "data":
+    case "other":
+      return error;
+    default:
+      return failure satisfies never;
+  }
+}
+
+/** The error's own words; of several at once (a host with two addresses) those of each. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    return error.errors.map(reasonOf).join(", ");
+  }
+  if (!(error instanceof Error)) return String(error);
+  return error.message.trim() || codeOf(error) || error.name;
+}
+
+function codeOf(error: Error): string {
+  const code: unknown = Reflect.get(error, "code");
+  return typeof code === "string" ? code : "";
+}
+
+function ownFailure(error: Error): Failure {
+  if (error.name === "NotCapable") return "refused";
+  if (error instanceof ConnectionError) return error.retryable ? "connection" : "refused";
+  if (error instanceof DatabaseTimeout) return "connection";
+  // An error of ours says itself what is wrong.
+  if (error instanceof AgentexecError) return "other";
+  if (error instanceof AggregateError && error.errors.length > 0) return failureOf(error.errors[0]);
+  const code = codeOf(error);
+  const number: unknown = Reflect.get(error, "errcode");
+  if (typeof number === "number") return sqliteFailure(number & 0xff, error.message);
+  if (SOCKET_CODES.has(code)) return "connection";
+  if (/^[0-9A-Z]{5}$/.test(code)) return sqlStateFailure(code);
+  if (TLS_CODES.test(code) || LOGIN_MESSAGES.test(error.message)) return "refused";
+  return BROKEN_MESSAGES.test(error.message) ? "connection" : "other";
+}
+
+const SOCKET_CODES = new Set([
+  ...["ECONNREFUSED", "ECONNRESET", "ECONNABORTED", "EPIPE", "ETIMEDOUT", "ENOTFOUND", "EAI_AGAIN"],
+  ...["EHOSTUNREACH", "EHOSTDOWN", "ENETUNREACH", "ENETDOWN", "ENETRESET", "ENOTCONN"],
+  ...["EADDRNOTAVAIL", "EMFILE", "ENFILE", "ERR_STREAM_DESTROYED", "ERR_SOCKET_CLOSED"],
+  ...["ERR_STREAM_WRITE_AFTER_END"],
+  // postgres.js
+  ...["CONNECTION_CLOSED", "CONNECTION_ENDED", "CONNECTION_DESTROYED", "CONNECT_TIMEOUT"],
+]);
+
+const TLS_CODES = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|CERT_|ERR_TLS_|ERR_SSL_|HOSTNAME_MISMATCH)/;
+const LOGIN_MESSAGES = /certificate|does not support SSL|an SSL connection|SASL|SCRAM|password/i;
+const BROKEN_MESSAGES = new RegExp(
+  [
+    ...["^Connection terminated", "^timeout expired", "timeout exceeded when trying to connect"],
+    ...["connection error and is not queryable", "Client was closed", "calling end on the pool"],
+    ...["has been discarded", "driver has already been destroyed", "socket hang up"],
+    ...["socket has been ended", "write after end", "socket is closed", "broken pipe"],
+    ...["connection reset", "unexpected end of file", "before secure TLS connection"],
+    ...["connection refused", "failed to lookup address", "database is not open"],
+  ].join("|"),
+  "i",
+);
+
+/** By the classes of SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html */
+function sqlStateFailure(state: string): Failure {
+  // A wrong user or password; no such database, or one that was dropped.
+  if (/^(28...|3D000|57P04)$/.test(state)) return "refused";
+  // Connection; resources; system; shut down, starting, canceled by the server; idle too long; deadlock and
+  // serialization; a lock not available; a standby that does not write (yet).
+  if (/^(08...|53...|58...|57P0[1235]|57014|25P0[34]|40...|55P03|25006)$/.test(state)) {
+    return "connection";
+  }
+  if (state === "42P01" || state === "42703") return "unmigrated";
+  // Values, constraints, cardinality, limits.
+  return /^(21|22|23|54)/.test(state) ? "data" : "other";
+}
+
+/** By the primary result codes: https://www.sqlite.org/rescode.html */
+function sqliteFailure(primary: number, message: string): Failure {
+  // BUSY, LOCKED, IOERR, FULL, PROTOCOL
+  if ([5, 6, 10, 13, 15].includes(primary)) return "connection";
+  // PERM, READONLY, CORRUPT, CANTOPEN, AUTH, NOTADB
+  if ([3, 8, 11, 14, 23, 26].includes(primary)) return "refused";
+  // TOOBIG, CONSTRAINT, MISMATCH, RANGE
+  if ([18, 19, 20, 25].includes(primary) || /malformed JSON/i.test(message)) return "data";
+  return /no such (table|column)/i.test(message) ? "unmigrated" : "other";
+}
+
+function hintFor(reason: string): string {
+  if (/does not support SSL/i.test(reason)) {
+    return "; a server without TLS needs ?sslmode=disable in its address";
+  }
+  if (/certificate|UnknownIssuer|self.signed/i.test(reason)) {
+    return "; name the file of its certificate authority by ?sslrootcert=FILE in its address, or, where " +
+      "the network is trusted, do without verification by ?sslmode=no-verify";
+  }
+  if (/unable to open database file/i.test(reason)) {
+    return "; its folder must exist and be writable";
+  }
+  return "";
 }

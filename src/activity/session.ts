@@ -40,7 +40,9 @@ const OLDEST_POSTGRES = 14;
 const RETRY_FIRST_MS = 20;
 const RETRY_MOST_MS = 2_000;
 const RETRY_FOR_MS = 3_000;
-const CLOSE_MS = 900;
+const CLOSE_MS = 950;
+/** How long a statement of the store may take. */
+const STATEMENT_MS = 15_000;
 
 /** A connection and what belongs to it. */
 export class Session {
@@ -59,7 +61,7 @@ export class Session {
     this.address = showDatabase(address);
     this.dialect = address.kind;
     this.prefix = tablePrefix;
-    this.db = openDatabase(address, { db, ...(connections === undefined ? {} : { connections }) });
+    this.db = openDatabase(address, { db, connections, statementMs: STATEMENT_MS, idleMs: 0 });
   }
 
   /** The table of activities. */

@@ -39,7 +39,7 @@ async function writePostgres(
     with input as (
       select x.* from jsonb_to_recordset(${inputOf(writes)}::jsonb) as x(
         agent_id uuid, token bigint, seq int, status text, message text, percentage double precision,
-        result jsonb, error text, attempt int, failures int, crashes int, lapses int,
+        result text, error text, attempt int, failures int, crashes int, lapses int,
         first_status text, first_message text
       )
       where ${lenient ? sql`set_config('synchronous_commit', 'off', true) is not null` : sql`true`}
@@ -50,7 +50,7 @@ async function writePostgres(
         message = coalesce(i.message, a.message),
         percentage = case when i.status in ('running', 'queued') then i.percentage
           else coalesce(i.percentage, a.percentage) end,
-        result = coalesce(i.result, a.result),
+        result = coalesce(i.result::jsonb, a.result),
         error = coalesce(i.error, a.error),
         attempt = coalesce(i.attempt, a.attempt),
         failures = coalesce(i.failures, a.failures),
@@ -82,25 +82,15 @@ async function writePostgres(
   return new Map(writes.map((write) => [write.agentId, outcomeOf(write, byId.get(write.agentId))]));
 }
 
-/** The writes as one JSON text; results, JSON already, go in as they are. */
+/** The writes as one JSON text. A result goes in as text, so that a result of null is one. */
 function inputOf(writes: readonly NumberedWrite[]): string {
-  const items = writes.map((write) => {
-    const { counters, logFirst, result } = write;
-    const item = JSON.stringify({
-      agent_id: write.agentId,
-      token: write.token,
-      seq: write.seq,
-      status: write.status,
-      message: write.message,
-      percentage: write.percentage,
-      error: write.error,
-      ...counters,
-      first_status: logFirst?.status,
-      first_message: logFirst?.message,
-    });
-    return result === undefined ? item : `${item.slice(0, -1)},"result":${result}}`;
-  });
-  return `[${items.join(",")}]`;
+  return JSON.stringify(writes.map(({ agentId, counters, logFirst, ...write }) => ({
+    agent_id: agentId,
+    ...write,
+    ...counters,
+    first_status: logFirst?.status,
+    first_message: logFirst?.message,
+  })));
 }
 
 async function writeSqlite(

@@ -5,7 +5,7 @@
  */
 import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
 import { DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_options.ts";
-import { type Duration, toMilliseconds } from "../clock.ts";
+import { aborted, type Duration, toMilliseconds } from "../clock.ts";
 import { activityMessages } from "../config.ts";
 import { AgentexecError } from "../errors.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";
@@ -289,6 +289,7 @@ export class Pool extends Client {
       this.#stopAt(service, signals).finally(() => signals.close());
     }
     await service.supervisor;
+    service.cancelStart.signal.throwIfAborted();
   }
 
   /**
@@ -471,11 +472,4 @@ export class Pool extends Client {
     const report = await this.shutdown();
     if (!report.drained) Deno.exitCode = 1;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

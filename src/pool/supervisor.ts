@@ -8,6 +8,7 @@ import { v7 as uuid } from "uuid";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue, Renewal, SweptClaim, Unsubscribe } from "../broker/broker.ts";
 import {
+  aborted,
   monotonicMs,
   repeat,
   settlesWithin,
@@ -120,7 +121,8 @@ export class Supervisor implements SlotHost {
   }
 
   /**
-   * Starts the workers; resolves when all are ready.
+   * Starts the workers; resolves when all are ready, or the signal asks for a stop: what already runs is then
+   * stopped as at any other time.
    *
    * @throws {StartError} If they do not get ready; what was started is stopped then.
    */
@@ -165,14 +167,10 @@ export class Supervisor implements SlotHost {
   }
 
   async #readyOrFailed(ready: Promise<void>, signal: AbortSignal): Promise<void> {
-    const failed = new Promise<never>((_, reject) => {
-      const fail = (from: AbortSignal) => reject(from.reason);
-      for (const from of [this.#failedStart.signal, signal]) {
-        if (from.aborted) fail(from);
-        else from.addEventListener("abort", () => fail(from), { once: true });
-      }
-    });
-    await withDeadline(Promise.race([ready, failed]), {
+    const failed = aborted(this.#failedStart.signal).then(() =>
+      Promise.reject(this.#failedStart.signal.reason)
+    );
+    await withDeadline(Promise.race([ready, aborted(signal), failed]), {
       ms: this.#parts.startMs,
       error: () => describeNotReady(this.#slots, this.#parts.startMs),
     });

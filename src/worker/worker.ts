@@ -7,7 +7,7 @@ import { openDatabase } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
 import { RedisBroker } from "../broker/redis/redis_broker.ts";
-import { settlesWithin, withDeadline } from "../clock.ts";
+import { aborted, settlesWithin, withDeadline } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { captureConsole, takeOverLogging } from "../log/capture.ts";
 import { workerLogger } from "../log/lifecycle.ts";
@@ -204,13 +204,6 @@ class Worker {
     await limited("the log", this.#publisher.close());
     await limited("the broker", this.#broker.close());
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }
 
 const encoder = new TextEncoder();

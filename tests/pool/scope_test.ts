@@ -35,7 +35,6 @@ Deno.test("a handler without a grant fails with a message that names the permiss
       /NotCapable: Requires net access to "127\.0\.0\.1:\d+"[\s\S]*permissions: \{ net: /,
     ],
     ["run", "sh", /NotCapable: Requires run access to "sh"[\s\S]*permissions: \{ run: /],
-    ["node run", "sh", /Requires run access to "[^"]*sh"/],
     [
       "ffi",
       "/usr/lib/x86_64-linux-gnu/libc.so.6",

@@ -23,7 +23,7 @@ async function setUp() {
     env,
     async [Symbol.asyncDispose]() {
       await client.close();
-      await redis.stop();
+      await redis[Symbol.asyncDispose]();
       await database[Symbol.asyncDispose]();
     },
   };
