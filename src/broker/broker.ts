@@ -312,8 +312,8 @@ export interface Queue {
   deregister(supervisorId: string): Promise<void>;
   /**
    * Takes the claims of lapsed owners away, and lapsed supervisors off the registry. Does nothing until this
-   * connection has been unbroken for one whole lease, nor for a supervisor that is not registered. From the
-   * second lapse on a task waits 2^n s, at most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
+   * connection has been unbroken for 5 s, or for one whole lease where that is shorter, nor for a supervisor that is
+   * not registered. From the second lapse on a task waits 2^n s, at most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
    */
   sweep(
     options: { readonly supervisorId: string; readonly leaseMs: number },

@@ -228,7 +228,7 @@ export class Run {
     const outcome = await this.#end({
       status: "error",
       message: progress.wordedFailure ?? messages.error.replaceAll("{error}", () => shown),
-      error: hint === undefined ? text : `${text}\n${hint}`,
+      error: hint === undefined ? text : text.replace(headline, () => shown),
       counters: { failures: claim.failures + 1 },
     });
     if (outcome.kind === "written") taskLogger(claim).error(`Task failed: ${shown}`);

@@ -58,6 +58,13 @@ export interface QueueParts {
   readonly subscriptions: Subscriptions;
 }
 
+/**
+ * How long contact has to have been unbroken before anything is swept. Every supervisor that lives is back within 2 s
+ * of the broker's own return, and renews every second, so that what has still lapsed by then is nobody's. A whole
+ * lease of 30 s would keep the tasks of a host that died from the one that is started in its place.
+ */
+const SWEEP_CONTACT_MS = 5_000;
+
 /** A queue in Redis. */
 export class RedisQueue implements Queue {
   readonly name: string;
@@ -175,10 +182,11 @@ export class RedisQueue implements Queue {
   ): Promise<readonly SweptClaim[]> {
     // Until then others may have been cut off as this one was, and not have come back yet.
     const redis = this.#redis;
-    if (redis.contactMs < options.leaseMs) return [];
+    const enoughMs = Math.min(options.leaseMs, SWEEP_CONTACT_MS);
+    if (redis.contactMs < enoughMs) return [];
     const time = await serverTime(redis, this.name);
     // An answer that came late is a break in contact too.
-    if (redis.contactMs < options.leaseMs) return [];
+    if (redis.contactMs < enoughMs) return [];
     return await sweepLapsed(redis, this.name, { ...options, time });
   }
 
