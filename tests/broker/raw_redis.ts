@@ -16,7 +16,9 @@ export interface RawRedis extends AsyncDisposable {
 
 /** Opens a plain connection. */
 export async function rawRedis(url: string): Promise<RawRedis> {
-  const client = createClient({ url, RESP: 2, disableClientInfo: true });
+  // Without a strategy it would try for ever, and a test would hang instead of fail.
+  const socket = { reconnectStrategy: false as const };
+  const client = createClient({ url, socket, RESP: 2, disableClientInfo: true });
   client.on("error", () => {}); // Each call tells its own error.
   await client.connect();
   return {

@@ -38,6 +38,13 @@ Deno.test("without the right to reach Redis the error names the address and is l
   }
 });
 
+Deno.test("a host that nobody knows is told as such, and may be tried again", async () => {
+  const answer = await run(["--allow-net", "--ignore-env"], "redis://nowhere.invalid:6379");
+  const { name, message, retryable } = JSON.parse(answer);
+  assertEquals([name, retryable], ["ConnectionError", true]);
+  assertMatch(message, /redis:\/\/nowhere\.invalid:6379\/0: getaddrinfo ENOTFOUND/);
+});
+
 Deno.test("rediss:// verifies the certificate and its name", async () => {
   const dir = await Deno.makeTempDir();
   try {
