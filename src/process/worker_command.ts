@@ -47,19 +47,27 @@ export function workerArguments(command: WorkerCommand): string[] {
 }
 
 /**
- * The nearest `deno.json` or `deno.jsonc` above a module; undefined where there is none, or the module is remote.
+ * The nearest `deno.json` or `deno.jsonc` above a module; undefined where there is none, or the module is remote. The
+ * search ends where this process may not read on.
  *
- * @throws {ConfigError} If this process may not look for it.
+ * @throws {ConfigError} If this process may not even look into the module's own folder.
  */
 export async function findConfig(entrypoint: URL): Promise<string | undefined> {
   if (entrypoint.protocol !== "file:") return undefined;
-  let folder = fromFileUrl(new URL(".", entrypoint).href);
-  for (;;) {
+  const own = fromFileUrl(new URL(".", entrypoint).href);
+  for (let folder = own;; folder = folder.replace(/[^/]+\/$/, "")) {
     for (const name of ["deno.json", "deno.jsonc"]) {
-      if (await exists(`${folder}${name}`)) return `${folder}${name}`;
+      const found = await look(`${folder}${name}`);
+      if (found === "there") return `${folder}${name}`;
+      if (found === "may not look" && folder !== own) return undefined;
+      if (found === "may not look") {
+        throw new ConfigError(
+          `Cannot look for the workers' deno.json: this process may not read ${folder}; start it with ` +
+            `--allow-read=${folder}, or name the file in the option 'config'`,
+        );
+      }
     }
     if (folder === "/") return undefined;
-    folder = folder.replace(/[^/]+\/$/, "");
   }
 }
 
@@ -67,9 +75,10 @@ export async function findConfig(entrypoint: URL): Promise<string | undefined> {
 export async function hasLock(config: string): Promise<boolean> {
   const lock = lockField(await Deno.readTextFile(config));
   if (lock === false) return false;
-  return await exists(
-    new URL(lock ?? "deno.lock", `file://${config.replaceAll("%", "%25")}`).pathname,
+  const path = fromFileUrl(
+    new URL(lock ?? "deno.lock", `file://${config.replaceAll("%", "%25")}`).href,
   );
+  return await look(path) === "there";
 }
 
 /** A file of comments and trailing commas is still read for this one field. */
@@ -79,18 +88,12 @@ function lockField(text: string): string | false | undefined {
     /"lock"\s*:\s*\{[^}]*"path"\s*:\s*"([^"]+)"/.exec(text)?.[1];
 }
 
-async function exists(path: string): Promise<boolean> {
+async function look(path: string): Promise<"there" | "not there" | "may not look"> {
   try {
-    return (await Deno.stat(path)).isFile;
+    return (await Deno.stat(path)).isFile ? "there" : "not there";
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    if (error instanceof Deno.errors.NotCapable) {
-      throw new ConfigError(
-        `Cannot look for the workers' deno.json: this process may not read ${path}; start it with --allow-read for ` +
-          "that folder, or name the file in the option 'config'",
-        { cause: error },
-      );
-    }
+    if (error instanceof Deno.errors.NotFound) return "not there";
+    if (error instanceof Deno.errors.NotCapable) return "may not look";
     throw error;
   }
 }
