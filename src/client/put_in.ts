@@ -74,8 +74,9 @@ export async function putIn(
     if (insert.kind === "conflict") outcomes[index] = insert;
     else if (insert.kind === "inserted") pushes.push({ index, task, fresh: true, moved: false });
     else if (insert.status === "queued") {
-      // Enqueued before. Whether it got as far as the broker is for the broker to say.
-      pushes.push({ index, task, fresh: false, moved: insert.token !== "0" });
+      // Enqueued before, and whether it got as far as the broker is for the broker to say. An id that nobody
+      // else has was inserted by this very call, in an attempt whose answer was lost.
+      pushes.push({ index, task, fresh: !task.given, moved: insert.token !== "0" });
     }
   }
   const pushed = await push(entrance, pushes);

@@ -184,7 +184,8 @@ function checkSize(text: string, { failure, what, maxBytes, limitName }: JsonOpt
 function checkCharacters(value: unknown, { failure, what }: JsonOptions): void {
   const found = findUnstorable(value);
   if (found === undefined) return;
+  const where = found.replace(/^\$/, () => what);
   throw new ValidationError(
-    `${failure}: ${what} holds a NUL or half a surrogate pair at ${found}, which no database can store`,
+    `${failure}: ${where} holds a NUL or half a surrogate pair, which no database can store`,
   );
 }

@@ -35,7 +35,8 @@ Deno.test("activity ends a record badly where the program says so", async () => 
   const id = await activity.create({ taskName: "nightly_import" });
   await activity.error(id, "The file was not there");
   const detail = await activity.detail(id);
-  assertEquals([detail?.status, detail?.message], ["error", "The file was not there"]);
+  assertEquals([detail?.status, detail?.error], ["error", "The file was not there"]);
+  assertEquals(detail?.message, "Task failed: The file was not there");
 });
 
 Deno.test("activity of a task is its worker's alone", async () => {

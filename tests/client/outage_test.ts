@@ -69,6 +69,9 @@ Deno.test("enqueue() while the database is down tells that nobody knows, and is 
   await using postgres = await startPostgres();
   await using database = await postgres.freshDatabase();
   await using bench = await makeBench({ databaseUrl: database.url });
+  // The way in is open; where it never was, the task is plainly refused.
+  await bench.client.activity.count();
+  await bench.client.depth();
   await postgres.stop();
   const error = await assertRejects(() => bench.client.enqueue(ping), EnqueueUncertainError);
   const { agentId } = error;
