@@ -4,12 +4,10 @@
  * @module
  */
 import { Kysely, PostgresDialect } from "kysely";
-// @ts-types="@types/pg"
-import pg from "pg";
-import { readFileSync } from "node:fs";
-import type { DatabaseAddress, PostgresAddress } from "../config.ts";
+import type { DatabaseAddress } from "../config.ts";
 import type { Database } from "../task/context.ts";
-import { sqliteDialect } from "./sqlite.ts";
+import { GuardedPool } from "./postgres_pool.ts";
+import { sqliteDialect, sqliteFiles } from "./sqlite.ts";
 
 /** How a connection is made. */
 export interface OpenOptions {
@@ -20,58 +18,40 @@ export interface OpenOptions {
    *
    * @default {1}
    */
-  readonly connections?: number;
+  readonly connections?: number | undefined;
+  /**
+   * How long a statement may take, in milliseconds, before its connection is cut, so that no call waits for
+   * a server that has vanished.
+   *
+   * @default {600_000}
+   */
+  readonly statementMs?: number | undefined;
+  /**
+   * How long a connection that nobody uses is kept, in milliseconds; 0 for ever.
+   *
+   * @default {30_000}
+   */
+  readonly idleMs?: number | undefined;
 }
-
-/** How long a connection may take to be made. */
-const CONNECT_MS = 5_000;
-/** How long a statement may take before its connection is given up, so that no call hangs. */
-const STATEMENT_MS = 15_000;
 
 /** A Kysely on the address. Connects at first use. */
 export function openDatabase(address: DatabaseAddress, options: OpenOptions = {}): Database {
-  if (options.db !== undefined) return options.db(address.url);
+  const { db, connections = 1, statementMs = 600_000, idleMs = 30_000 } = options;
+  if (db !== undefined) return db(address.url);
   if (address.kind === "sqlite") return new Kysely({ dialect: sqliteDialect(address.path) });
   return new Kysely({
     dialect: new PostgresDialect({
-      pool: () => Promise.resolve(postgresPool(address, options.connections ?? 1)),
+      // Made at first use: reading the file of a certificate authority may fail.
+      pool: async () => await new GuardedPool(address, { connections, statementMs, idleMs }),
     }),
   });
 }
 
-/** The files that a process which opens the address reads and writes; none for a server. */
+/**
+ * The files of which a process that opens the address must be told: of SQLite the database and its
+ * companions, to read and to write; of Postgres that of the certificate authority, to read.
+ */
 export function filesOf(address: DatabaseAddress): readonly string[] {
-  if (address.kind !== "sqlite") return [];
-  return ["", "-wal", "-shm", "-journal"].map((suffix) => `${address.path}${suffix}`);
-}
-
-/** Nothing that PgBouncer refuses: no start-up parameters, no named statements. */
-function postgresPool(address: PostgresAddress, connections: number): pg.Pool {
-  const pool = new pg.Pool({
-    host: address.host,
-    port: address.port,
-    user: address.user ?? "postgres",
-    // The driver would look for a password file otherwise, which a worker may not read.
-    password: address.password ?? "",
-    database: address.database ?? address.user ?? "postgres",
-    ssl: tlsOf(address),
-    max: connections,
-    connectionTimeoutMillis: CONNECT_MS,
-    query_timeout: STATEMENT_MS,
-    idleTimeoutMillis: 0,
-    keepAlive: true,
-  });
-  // An idle connection that breaks is made anew by the next call; without a listener it would end the process.
-  pool.on("error", () => {});
-  return pool;
-}
-
-function tlsOf({ tls, host, ca }: PostgresAddress): pg.PoolConfig["ssl"] {
-  if (tls === "off") return false;
-  if (tls === "no-verify") return { rejectUnauthorized: false };
-  return {
-    rejectUnauthorized: true,
-    servername: host,
-    ...(ca === undefined ? {} : { ca: readFileSync(ca, "utf8") }),
-  };
+  if (address.kind === "sqlite") return sqliteFiles(address.path);
+  return address.ca === undefined ? [] : [address.ca];
 }

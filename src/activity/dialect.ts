@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type RawBuilder, sql } from "kysely";
+import { type Kysely, type RawBuilder, sql } from "kysely";
 
 /** Whose SQL. */
 export type Dialect = "postgres" | "sqlite";
@@ -13,9 +13,9 @@ export function nowOf(dialect: Dialect): RawBuilder<unknown> {
   return dialect === "postgres" ? sql`now()` : sql`strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`;
 }
 
-/** A JSON text as a value of a JSON column. */
+/** A JSON text as a value of a JSON column. Sent as text: some drivers would encode it once more. */
 export function jsonOf(dialect: Dialect, text: string | null): RawBuilder<unknown> {
-  return dialect === "postgres" ? sql`${text}::jsonb` : sql`${text}`;
+  return dialect === "postgres" ? sql`cast(${text}::text as jsonb)` : sql`${text}`;
 }
 
 /** A JSON column as text. */
@@ -26,7 +26,7 @@ export function jsonText(dialect: Dialect, column: string): RawBuilder<string | 
 /** A point in time as a value of a time column. */
 export function timeOf(dialect: Dialect, time: Date | undefined): RawBuilder<unknown> {
   const text = time?.toISOString() ?? null;
-  return dialect === "postgres" ? sql`${text}::timestamptz` : sql`${text}`;
+  return dialect === "postgres" ? sql`cast(${text}::text as timestamptz)` : sql`${text}`;
 }
 
 /** The milliseconds from one time column to another. */
@@ -38,6 +38,38 @@ export function millisecondsBetween(
   return dialect === "postgres"
     ? sql`(extract(epoch from (${to} - ${from})) * 1000)::double precision`
     : sql`(julianday(${to}) - julianday(${from})) * 86400000.0`;
+}
+
+/**
+ * A transaction that may write. SQLite lets no transaction that has begun by reading write once another
+ * process has written: there it begins as one that writes, whoever made the connection.
+ */
+export async function inTransaction<T>(
+  db: Kysely<unknown>,
+  dialect: Dialect,
+  body: (db: Kysely<unknown>) => Promise<T>,
+): Promise<T> {
+  if (dialect === "postgres") return await db.transaction().execute(body);
+  return await db.connection().execute(async (connection) => {
+    await sql`begin immediate`.execute(connection);
+    try {
+      const result = await body(connection);
+      await sql`commit`.execute(connection);
+      return result;
+    } catch (error) {
+      await rollBack(connection);
+      throw error;
+    }
+  });
+}
+
+async function rollBack(connection: Kysely<unknown>): Promise<void> {
+  try {
+    await sql`rollback`.execute(connection);
+  } catch (error) {
+    // A full disk has rolled it back already; that first error is the one that counts.
+    if (!(error instanceof Error && /no transaction is active/.test(error.message))) throw error;
+  }
 }
 
 /** A time that a driver gave. */

@@ -193,7 +193,7 @@ async function readApplied(context: MigrationContext): Promise<readonly Applied[
       .execute(context.db);
     return rows;
   } catch (error) {
-    if (failureOf(error) !== "data") throw error;
+    if (failureOf(error) !== "unmigrated") throw error;
     throw foreign(context, `${context.prefix}migration`, error);
   }
 }

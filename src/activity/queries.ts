@@ -4,15 +4,15 @@
  * @module
  */
 import { sql } from "kysely";
-import {
-  type ActivityDetail,
-  type ActivityFilter,
-  type ActivityItem,
-  type ActivityKind,
-  type ActivityListOptions,
-  type ActivityLogEntry,
-  type ActivityPage,
-  type ActivityStatus,
+import type {
+  ActivityDetail,
+  ActivityFilter,
+  ActivityItem,
+  ActivityKind,
+  ActivityListOptions,
+  ActivityLogEntry,
+  ActivityPage,
+  ActivityStatus,
 } from "./activity.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
 import { jsonText, toDate, toDateOrNull } from "./dialect.ts";

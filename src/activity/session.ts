@@ -9,7 +9,7 @@ import { type DatabaseAddress, showDatabase } from "../config.ts";
 import { ConnectionError, IncompatibleError } from "../errors.ts";
 import type { Database } from "../task/context.ts";
 import { openDatabase } from "./connection.ts";
-import type { Dialect } from "./dialect.ts";
+import { type Dialect, inTransaction } from "./dialect.ts";
 import { failureOf, toConnectionError } from "./failure.ts";
 
 /** What a session is made from. */
@@ -31,7 +31,7 @@ export interface RetryOptions {
   /**
    * For how long, in milliseconds.
    *
-   * @default {3_000}
+   * @default {2_000}
    */
   readonly forMs?: number;
 }
@@ -39,8 +39,8 @@ export interface RetryOptions {
 const OLDEST_POSTGRES = 14;
 const RETRY_FIRST_MS = 20;
 const RETRY_MOST_MS = 2_000;
-const RETRY_FOR_MS = 3_000;
-const CLOSE_MS = 950;
+const RETRY_FOR_MS = 2_000;
+const CLOSE_MS = 650;
 /** How long a statement of the store may take. */
 const STATEMENT_MS = 15_000;
 
@@ -92,6 +92,11 @@ export class Session {
     });
   }
 
+  /** Makes a transaction that may write. */
+  async transaction<T>(body: (db: Kysely<unknown>) => Promise<T>): Promise<T> {
+    return await inTransaction(this.db, this.dialect, body);
+  }
+
   /** Makes a call; trouble with the connection becomes a `ConnectionError`. */
   async call<T>(doing: string, body: () => Promise<T>): Promise<T> {
     try {
@@ -120,7 +125,7 @@ export class Session {
     }
   }
 
-  /** Closes the connection, waiting at most a second. May be called twice. */
+  /** Closes the connection, waiting at most 0.65 s. May be called twice. */
   close(): Promise<void> {
     this.#closed ??= withDeadline(this.db.destroy(), {
       ms: CLOSE_MS,

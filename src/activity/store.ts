@@ -81,7 +81,9 @@ export class ActivityStore {
   readonly #messages: ActivityMessages;
   readonly #storeContext: boolean;
   readonly #metadataIndexes: readonly string[];
+  #closed: Promise<void> | undefined;
 
+  /** Makes no connection. */
   constructor(options: ActivityStoreOptions) {
     this.#session = new Session(options);
     this.#writer = new Writer(this.#session);
@@ -119,9 +121,9 @@ export class ActivityStore {
     return this.#retrying("look at the schema", () => checkMigrated(this.#session));
   }
 
-  /** Writes what gathered, and closes the connection, waiting at most a second. */
+  /** Writes what gathered, and closes the connection; takes at most a second. */
   close(): Promise<void> {
-    return this.#session.close();
+    return this.#closed ??= this.#writer.close().then(() => this.#session.close());
   }
 
   /** Makes the rows of tasks that are about to be pushed, in the order given. */

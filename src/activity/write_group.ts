@@ -5,7 +5,8 @@
  * @module
  */
 import { type Kysely, sql } from "kysely";
-import type { ActivityStatus, WriteOutcome } from "./activity.ts";
+import { type ActivityStatus, TERMINAL, type WriteOutcome } from "./activity.ts";
+import { nowOf } from "./dialect.ts";
 import type { Session } from "./session.ts";
 import type { NumberedWrite } from "./writer.ts";
 
@@ -22,13 +23,19 @@ export function writeGroup(
     : writeSqlite(session, writes);
 }
 
+/** What a row said before, and what that means for the write. */
 interface Before {
   readonly agent_id: string;
-  readonly changed: boolean;
-  readonly status: ActivityStatus | null;
-  readonly token: string | null;
+  /** `write`: it is to be changed; `same`: this very write has been there; `refuse`: it ended or is newer. */
+  readonly verdict: "write" | "same" | "refuse";
+  readonly status: ActivityStatus;
+  readonly token: string;
 }
 
+/**
+ * The rows are locked first, in the order of their ids, so that two writers never wait for each other; what
+ * the lock reads is the newest state, which the snapshot of a statement that had to wait is not.
+ */
 async function writePostgres(
   session: Session,
   writes: readonly NumberedWrite[],
@@ -36,22 +43,36 @@ async function writePostgres(
   // The start of a run may be lost with the server's power: the task then starts again, which it may anyway.
   const lenient = writes.every(({ status }) => status === "running");
   const { rows } = await sql<Before>`
-    with input as (
-      select x.* from jsonb_to_recordset(${inputOf(writes)}::jsonb) as x(
+    with input as materialized (
+      select x.* from jsonb_to_recordset(cast(${inputOf(writes)}::text as jsonb)) as x(
         agent_id uuid, token bigint, seq int, status text, message text, percentage double precision,
         result text, error text, attempt int, failures int, crashes int, lapses int,
         first_status text, first_message text
       )
       where ${lenient ? sql`set_config('synchronous_commit', 'off', true) is not null` : sql`true`}
+    ), locked as materialized (
+      select a.agent_id, a.status, a.token from ${session.activity} as a
+      where a.agent_id in (select agent_id from input) and a.kind = 'task'
+      order by a.agent_id for update
+    ), judged as materialized (
+      select i.*, l.status as old_status, l.token as old_token, case
+        when i.status is null then case
+          when l.status = 'running' and l.token = i.token then 'write' else 'refuse' end
+        when l.status = i.status and l.token = i.token then 'same'
+        when l.status in ('complete', 'error', 'canceled') or l.token > i.token then 'refuse'
+        else 'write' end as verdict
+      from input i join locked l on l.agent_id = i.agent_id
     ), changed as (
       update ${session.activity} as a set
         token = i.token,
         status = coalesce(i.status, a.status),
         message = coalesce(i.message, a.message),
-        percentage = case when i.status in ('running', 'queued') then i.percentage
+        percentage = case
+          when i.status in ('running', 'queued') then i.percentage
+          when i.status = 'complete' then coalesce(i.percentage, 100)
           else coalesce(i.percentage, a.percentage) end,
         result = coalesce(i.result::jsonb, a.result),
-        error = coalesce(i.error, a.error),
+        error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
         attempt = coalesce(i.attempt, a.attempt),
         failures = coalesce(i.failures, a.failures),
         crashes = coalesce(i.crashes, a.crashes),
@@ -59,27 +80,23 @@ async function writePostgres(
         queued_at = case when i.status = 'queued' then now() else a.queued_at end,
         started_at = case when i.status = 'running' then now() else a.started_at end,
         ended_at = case when i.status in ('complete', 'error', 'canceled') then now() else a.ended_at end
-      from input i
-      where a.agent_id = i.agent_id and a.kind = 'task'
-        and a.status not in ('complete', 'error', 'canceled')
-        and case when i.status is null then a.status = 'running' and a.token = i.token else a.token <= i.token end
-      returning a.agent_id
+      from judged i
+      where a.agent_id = i.agent_id and i.verdict = 'write'
     ), logged as (
       insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
-      select i.agent_id, i.token, i.seq - 1, i.first_status, i.first_message, null, now()
-      from input i join changed using (agent_id) where i.first_status is not null
+      select agent_id, token, seq - 1, first_status, first_message, null, now()
+      from judged where verdict = 'write' and first_status is not null
       union all
-      select i.agent_id, i.token, i.seq, coalesce(i.status, 'running'), i.message, i.percentage, now()
-      from input i join changed using (agent_id)
+      select agent_id, token, seq, coalesce(status, 'running'), message, percentage, now()
+      from judged where verdict = 'write'
       on conflict do nothing
     )
-    select i.agent_id::text as agent_id, changed.agent_id is not null as changed, a.status, a.token::text as token
-    from input i
-    left join changed on changed.agent_id = i.agent_id
-    left join ${session.activity} as a on a.agent_id = i.agent_id and a.kind = 'task'
+    select agent_id::text as agent_id, verdict, old_status as status, old_token::text as token from judged
   `.execute(session.db);
   const byId = new Map(rows.map((row) => [row.agent_id, row]));
-  return new Map(writes.map((write) => [write.agentId, outcomeOf(write, byId.get(write.agentId))]));
+  return new Map(
+    writes.map((write) => [write.agentId, outcomeOf(byId.get(write.agentId.toLowerCase()))]),
+  );
 }
 
 /** The writes as one JSON text. A result goes in as text, so that a result of null is one. */
@@ -97,25 +114,42 @@ async function writeSqlite(
   session: Session,
   writes: readonly NumberedWrite[],
 ): Promise<GroupOutcomes> {
-  return await session.db.connection().execute(async (db) => {
-    await sql`begin immediate`.execute(db);
-    try {
-      const outcomes = new Map<string, WriteOutcome>();
-      for (const write of writes) outcomes.set(write.agentId, await writeOne(session, db, write));
-      await sql`commit`.execute(db);
-      return outcomes;
-    } catch (error) {
-      await sql`rollback`.execute(db);
-      throw error;
+  return await session.transaction(async (db) => {
+    const outcomes = new Map<string, WriteOutcome>();
+    for (const write of writes) {
+      const before = await judge(session, db, write);
+      if (before?.verdict === "write") await writeOne(session, db, write);
+      outcomes.set(write.agentId, outcomeOf(before));
     }
+    return outcomes;
   });
+}
+
+async function judge(
+  session: Session,
+  db: Kysely<unknown>,
+  write: NumberedWrite,
+): Promise<Before | undefined> {
+  const { rows } = await sql<Omit<Before, "verdict">>`
+    select agent_id, status, cast(token as text) as token from ${session.activity}
+    where agent_id = ${write.agentId} and kind = 'task'`.execute(db);
+  const [row] = rows;
+  return row === undefined ? undefined : { ...row, verdict: verdictOf(row, write) };
+}
+
+function verdictOf(row: Omit<Before, "verdict">, { status, token }: NumberedWrite) {
+  if (status === undefined) {
+    return row.status === "running" && row.token === token ? "write" : "refuse";
+  }
+  if (row.status === status && row.token === token) return "same";
+  return TERMINAL.includes(row.status) || BigInt(row.token) > BigInt(token) ? "refuse" : "write";
 }
 
 async function writeOne(
   session: Session,
   db: Kysely<unknown>,
   write: NumberedWrite,
-): Promise<WriteOutcome> {
+): Promise<void> {
   const {
     agentId,
     status = null,
@@ -125,34 +159,28 @@ async function writeOne(
     error = null,
     counters,
   } = write;
-  const token = Number(write.token);
-  const before = await stateOf(session, db, agentId);
   const { attempt = null, failures = null, crashes = null, lapses = null } = counters ?? {};
-  const { rows } = await sql`
+  const now = nowOf(session.dialect);
+  await sql`
     update ${session.activity} set
-      token = ${token},
+      token = ${Number(write.token)},
       status = coalesce(${status}, status),
       message = coalesce(${message}, message),
-      percentage = case when ${status} in ('running', 'queued') then ${percentage}
+      percentage = case
+        when ${status} in ('running', 'queued') then ${percentage}
+        when ${status} = 'complete' then coalesce(${percentage}, 100)
         else coalesce(${percentage}, percentage) end,
-      result = coalesce(${result}, result),
-      error = coalesce(${error}, error),
+      result = coalesce(json(${result}), result),
+      error = case when ${status} = 'complete' then ${error} else coalesce(${error}, error) end,
       attempt = coalesce(${attempt}, attempt),
       failures = coalesce(${failures}, failures),
       crashes = coalesce(${crashes}, crashes),
       lapses = coalesce(${lapses}, lapses),
-      queued_at = case when ${status} = 'queued' then strftime('%Y-%m-%dT%H:%M:%fZ', 'now') else queued_at end,
-      started_at = case when ${status} = 'running' then strftime('%Y-%m-%dT%H:%M:%fZ', 'now') else started_at end,
-      ended_at = case when ${status} in ('complete', 'error', 'canceled')
-        then strftime('%Y-%m-%dT%H:%M:%fZ', 'now') else ended_at end
-    where agent_id = ${agentId} and kind = 'task' and status not in ('complete', 'error', 'canceled')
-      and case when ${status} is null then status = 'running' and token = ${token} else token <= ${token} end
-    returning agent_id`.execute(db);
-  if (rows.length > 0) await logOne(session, db, write);
-  return outcomeOf(
-    write,
-    before === undefined ? undefined : { ...before, changed: rows.length > 0 },
-  );
+      queued_at = case when ${status} = 'queued' then ${now} else queued_at end,
+      started_at = case when ${status} = 'running' then ${now} else started_at end,
+      ended_at = case when ${status} in ('complete', 'error', 'canceled') then ${now} else ended_at end
+    where agent_id = ${agentId}`.execute(db);
+  await logOne(session, db, write);
 }
 
 async function logOne(session: Session, db: Kysely<unknown>, write: NumberedWrite): Promise<void> {
@@ -168,27 +196,8 @@ async function logOne(session: Session, db: Kysely<unknown>, write: NumberedWrit
     on conflict do nothing`.execute(db);
 }
 
-async function stateOf(
-  session: Session,
-  db: Kysely<unknown>,
-  agentId: string,
-): Promise<Before | undefined> {
-  const { rows } = await sql<Before>`
-    select agent_id, status, cast(token as text) as token from ${session.activity}
-    where agent_id = ${agentId} and kind = 'task'`.execute(db);
-  return rows[0];
-}
-
-function outcomeOf(write: NumberedWrite, before: Before | undefined): WriteOutcome {
-  if (before === undefined || (before.status === null && !before.changed)) {
-    return { kind: "missing" };
-  }
-  if (before.changed) return { kind: "written" };
-  const { status, token } = before;
-  if (status === null || token === null) return { kind: "missing" };
-  // The same write, made before by a statement whose answer was lost.
-  if (write.status !== undefined && status === write.status && token === write.token) {
-    return { kind: "written" };
-  }
-  return { kind: "refused", row: { status, token } };
+function outcomeOf(before: Before | undefined): WriteOutcome {
+  if (before === undefined) return { kind: "missing" };
+  const { verdict, status, token } = before;
+  return verdict === "refuse" ? { kind: "refused", row: { status, token } } : { kind: "written" };
 }

@@ -1,11 +1,13 @@
 /**
- * Writes of tasks' lives, grouped: what gathers while one statement is under way goes out in the next. A lone write
- * waits for nothing.
+ * Writes of tasks' lives, grouped: what gathers while one statement is under way goes out in the next. A
+ * lone write waits for nothing.
  *
  * @module
  */
-import type { ActivityWrite, WriteOutcome } from "./activity.ts";
-import { sanitizeText } from "../task/text.ts";
+import { after, sleep } from "../clock.ts";
+import { ConnectionError } from "../errors.ts";
+import { findUnstorableJson, sanitizeText } from "../task/text.ts";
+import { type ActivityWrite, TERMINAL, type WriteOutcome } from "./activity.ts";
 import { failureOf } from "./failure.ts";
 import type { Session } from "./session.ts";
 import { writeGroup } from "./write_group.ts";
@@ -18,112 +20,159 @@ export interface NumberedWrite extends ActivityWrite {
 
 /** How one write is made. */
 export interface WriteOptions {
-  /** Ends the tries of a write that the database does not answer. */
+  /**
+   * Ends the tries of a write that the database does not answer: it then rejects with the
+   * `ConnectionError`. Every write is tried once.
+   */
   readonly signal?: AbortSignal | undefined;
-}
-
-interface Pending {
-  readonly write: NumberedWrite;
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (outcome: WriteOutcome) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 const MESSAGE_BYTES = 1_024;
 const ERROR_BYTES = 16 * 1_024;
-/** The most writes of one statement. */
+/** The most writes of one statement, and the most characters of their results. */
 const GROUP = 500;
-/** How long a statement is tried again before those of its group that gave up are let go. */
-const TRY_MS = 2_000;
+const GROUP_TEXT = 4_000_000;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+/** How long a statement under way may go on after its writer gave up. */
+const GRACE_MS = 1_000;
+/** How long a store that is closed lets its writes go on. */
+const CLOSE_MS = 300;
+
+/**
+ * Numbers of log lines. Several processes may write under one token (the worker that runs a task, and the
+ * supervisor that ends it after a crash), so what they write has places of its own: 1 for a start or a
+ * return to the queue, the last for the end, of which there is only one, and what lies between for
+ * progress, numbered by the one process that runs the task. `logFirst` has the place before.
+ */
+const SEQ_FIRST = 1;
+const SEQ_LAST = 2_147_483_647;
 
 /** The writer of one process. */
 export class Writer {
   readonly #session: Session;
-  #pending: Pending[] = [];
+  #waiting: Pending[] = [];
   #flushing: Promise<void> | undefined;
-  /** The next number per task, under the token it was written with last. */
-  readonly #numbers = new Map<string, { readonly token: string; readonly next: number }>();
+  readonly #closing = new AbortController();
+  #failures = 0;
+  #progressSeq = SEQ_FIRST;
 
+  /** Writes by a session. */
   constructor(session: Session) {
     this.#session = session;
   }
 
   /** Writes; tried again while the connection is the trouble, until the signal aborts. */
-  write(write: ActivityWrite, { signal }: WriteOptions): Promise<WriteOutcome> {
+  write(write: ActivityWrite, { signal }: WriteOptions = {}): Promise<WriteOutcome> {
+    if (this.#closing.signal.aborted) return Promise.reject(closed(this.#session));
+    const unstorable = problemOf(write);
+    if (unstorable !== undefined) return Promise.resolve({ kind: "invalid", reason: unstorable });
     return new Promise((resolve, reject) => {
-      this.#pending.push({ write: this.#number(clean(write)), signal, resolve, reject });
+      this.#waiting.push(
+        new Pending({ ...clean(write), seq: this.#seqOf(write) }, signal, { resolve, reject }),
+      );
       this.#flushing ??= this.#flush();
     });
   }
 
-  /** Resolves when all that was handed over has been written or given up. */
-  async drain(): Promise<void> {
-    await this.#flushing;
+  /** Lets what has been handed over be written, for 0.3 s, and rejects the rest. */
+  async close(): Promise<void> {
+    const flushing = this.#flushing;
+    if (flushing !== undefined) {
+      const over = new AbortController();
+      flushing.finally(() => over.abort());
+      await sleep(CLOSE_MS, { signal: over.signal });
+    }
+    this.#closing.abort();
+    for (const pending of this.#waiting) pending.fail(closed(this.#session));
   }
 
-  #number(write: ActivityWrite): NumberedWrite {
-    const { agentId, token, status, logFirst } = write;
-    const known = this.#numbers.get(agentId);
-    const first = known?.token === token ? known.next : 0;
-    const seq = first + (logFirst === undefined ? 0 : 1);
-    if (status === undefined || status === "running") {
-      this.#numbers.set(agentId, { token, next: seq + 1 });
-    } else this.#numbers.delete(agentId);
-    return { ...write, seq };
+  #seqOf({ status }: ActivityWrite): number {
+    if (status === undefined) {
+      this.#progressSeq = this.#progressSeq >= SEQ_LAST - 2 ? SEQ_FIRST + 1 : this.#progressSeq + 1;
+      return this.#progressSeq;
+    }
+    return TERMINAL.includes(status) ? SEQ_LAST : SEQ_FIRST;
   }
 
   async #flush(): Promise<void> {
     // The writes of one turn go together.
     await Promise.resolve();
-    while (this.#pending.length > 0) await this.#writeAll(this.#nextGroup());
+    while (this.#waiting.length > 0) {
+      await this.#writeAll(this.#nextGroup());
+      if (this.#failures > 0) await this.#pause();
+      this.#waiting = this.#waiting.filter((pending) => !pending.settled);
+    }
     this.#flushing = undefined;
+  }
+
+  async #pause(): Promise<void> {
+    const ms = Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), LONGEST_PAUSE_MS);
+    await sleep(ms, { signal: this.#closing.signal });
   }
 
   /** At most one write per task: a later one builds on what the earlier one made. */
   #nextGroup(): Pending[] {
-    const group = new Map<string, Pending>();
+    const group: Pending[] = [];
     const rest: Pending[] = [];
-    for (const pending of this.#pending) {
-      const { agentId } = pending.write;
-      if (
-        group.size < GROUP && !group.has(agentId) &&
-        !rest.some((each) => each.write.agentId === agentId)
-      ) {
-        group.set(agentId, pending);
-      } else rest.push(pending);
+    const taken = new Set<string>();
+    let text = 0;
+    for (const pending of this.#waiting) {
+      if (pending.settled) continue;
+      const { agentId, result } = pending.write;
+      const full = group.length >= GROUP || (group.length > 0 && text > GROUP_TEXT);
+      if (full || taken.has(agentId)) rest.push(pending);
+      else {
+        group.push(pending);
+        text += result?.length ?? 0;
+      }
+      taken.add(agentId);
     }
-    this.#pending = rest;
+    this.#waiting = rest;
     // Sorted, so that two writers lock rows in the same order.
-    return [...group.values()].sort((a, b) => a.write.agentId < b.write.agentId ? -1 : 1);
+    return group.sort((a, b) => a.write.agentId < b.write.agentId ? -1 : 1);
   }
 
   async #writeAll(group: readonly Pending[]): Promise<void> {
+    if (group.length === 0) return;
+    for (const pending of group) pending.underWay = true;
     try {
-      const outcomes = await this.#session.retrying(
+      const outcomes = await this.#session.call(
         "write activities",
         () => writeGroup(this.#session, group.map(({ write }) => write)),
-        { forMs: TRY_MS },
       );
-      group.forEach(({ write, resolve }) =>
-        resolve(outcomes.get(write.agentId) ?? { kind: "missing" })
-      );
+      this.#failures = 0;
+      for (const pending of group) {
+        pending.settle(outcomes.get(pending.write.agentId) ?? { kind: "missing" });
+      }
     } catch (error) {
       await this.#afterFailure(group, error);
     }
   }
 
   async #afterFailure(group: readonly Pending[], error: unknown): Promise<void> {
-    switch (failureOf(error)) {
-      case "connection":
+    const failure = failureOf(error);
+    switch (failure) {
+      case "connection": {
+        if (this.#closing.signal.aborted) {
+          for (const pending of group) pending.fail(error);
+          return;
+        }
+        this.#failures++;
         // Who still waits goes on waiting, at the head of what has gathered; who gave up is let go.
-        group.filter(({ signal }) => signal?.aborted).forEach(({ reject }) => reject(error));
-        this.#pending = [...group.filter(({ signal }) => !signal?.aborted), ...this.#pending];
+        for (const pending of group) pending.tried(error);
+        this.#waiting = [...group.filter((pending) => !pending.settled), ...this.#waiting];
         return;
-      case "refused":
-        group.forEach(({ reject }) => reject(error));
-        return;
+      }
       case "data":
         return await this.#split(group, error);
+      case "refused":
+      case "unmigrated":
+      case "other":
+        for (const pending of group) pending.fail(error);
+        return;
+      default:
+        return failure satisfies never;
     }
   }
 
@@ -131,18 +180,107 @@ export class Writer {
   async #split(group: readonly Pending[], error: unknown): Promise<void> {
     const [only] = group;
     if (group.length === 1 && only !== undefined) {
-      const { code } = error as { code?: unknown };
-      // A statement of ours that is wrong is a fault of ours, not of the data.
-      if (typeof code === "string" && code.startsWith("42")) only.reject(error);
-      else {only.resolve({
-          kind: "invalid",
-          reason: sanitizeText((error as Error).message, MESSAGE_BYTES),
-        });}
+      const reason = error instanceof Error ? error.message : String(error);
+      only.settle({ kind: "invalid", reason: sanitizeText(reason, MESSAGE_BYTES) });
       return;
     }
     const half = Math.ceil(group.length / 2);
     await this.#writeAll(group.slice(0, half));
     await this.#writeAll(group.slice(half));
+  }
+}
+
+interface Answer {
+  readonly resolve: (outcome: WriteOutcome) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** One write until it is answered. */
+class Pending {
+  readonly write: NumberedWrite;
+  /** Whether a statement has it in hand. */
+  underWay = false;
+  readonly #signal: AbortSignal | undefined;
+  readonly #answer: Answer;
+  /** What the last try ended in. */
+  #lastError: unknown;
+  #settled = false;
+  #stopGrace: (() => void) | undefined;
+  readonly #onAbort = () => this.#giveUp();
+
+  constructor(
+    write: NumberedWrite,
+    signal: AbortSignal | undefined,
+    answer: Answer,
+  ) {
+    this.write = write;
+    this.#signal = signal;
+    this.#answer = answer;
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
+  }
+
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  settle(outcome: WriteOutcome): void {
+    if (this.#end()) this.#answer.resolve(outcome);
+  }
+
+  fail(error: unknown): void {
+    if (this.#end()) this.#answer.reject(error);
+  }
+
+  /** A try failed for the connection: whoever gave up is let go. */
+  tried(error: unknown): void {
+    this.underWay = false;
+    this.#lastError = error;
+    if (this.#signal?.aborted) this.fail(error);
+  }
+
+  #giveUp(): void {
+    // What has not been tried yet is tried once, and what is under way may still end well.
+    if (this.underWay) {
+      this.#stopGrace = after(GRACE_MS, () => {
+        this.fail(
+          this.#lastError ??
+            new ConnectionError(
+              "Cannot write an activity: the database did not answer before the write was given up",
+              { retryable: true },
+            ),
+        );
+      });
+    } else if (this.#lastError !== undefined) this.fail(this.#lastError);
+  }
+
+  #end(): boolean {
+    if (this.#settled) return false;
+    this.#settled = true;
+    this.#stopGrace?.();
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+    return true;
+  }
+}
+
+function closed({ address }: Session): ConnectionError {
+  return new ConnectionError(`Cannot write activities at ${address}: the store has been closed`, {
+    retryable: false,
+  });
+}
+
+/** What cannot be stored of a write; undefined where all can. */
+function problemOf({ result, percentage }: ActivityWrite): string | undefined {
+  if (percentage !== undefined && !(percentage >= 0 && percentage <= 100)) {
+    return `the percentage must be from 0 to 100, current value is ${percentage}`;
+  }
+  if (result === undefined) return undefined;
+  try {
+    const path = findUnstorableJson(result);
+    if (path === undefined) return undefined;
+    return `the result holds a NUL or half a surrogate pair at ${path}, which no database can store`;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return `the result is no JSON: ${error.message}`;
   }
 }
 

@@ -47,3 +47,13 @@ export function findUnstorable(value: unknown): string | undefined {
   }
   return undefined;
 }
+
+/**
+ * The same of a value's JSON text, which is read only where something in it may be amiss.
+ *
+ * @throws {SyntaxError} If it had to be read and is no JSON.
+ */
+export function findUnstorableJson(json: string): string | undefined {
+  if (isStorable(json) && !/\\u(0000|d[89a-f])/i.test(json)) return undefined;
+  return findUnstorable(JSON.parse(json));
+}
