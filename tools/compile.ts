@@ -7,41 +7,37 @@
  * @module
  */
 
-const OUTPUT = "dist/worker";
-
 /** What `examples/worker.ts` needs where its stores are on this machine: change it with your program. */
-const FLAGS = [
-  "--no-prompt",
-  "--allow-net=127.0.0.1,localhost",
-  "--allow-env",
-  "--allow-sys=hostname",
-  `--allow-run=${OUTPUT.split("/").at(-1)},sh`,
-];
+function flagsFor(output: string): string[] {
+  return [
+    "--no-prompt",
+    "--allow-net=127.0.0.1,localhost",
+    "--allow-env",
+    `--allow-run=${output},sh`,
+  ];
+}
 
-/** Compiles, and answers with the exit code. */
+/** Compiles a program to a file, and answers with the exit code. */
 async function main(args: readonly string[]): Promise<number> {
-  const [program = "examples/worker.ts"] = args;
-  await Deno.mkdir("dist", { recursive: true });
+  const [program = "examples/worker.ts", output = `${Deno.cwd()}/dist/worker`] = args;
+  await Deno.mkdir(output.replace(/[^/]*$/, ""), { recursive: true });
   const { code, stderr } = await new Deno.Command("deno", {
-    args: ["compile", ...FLAGS, "--output", OUTPUT, program],
+    args: ["compile", ...flagsFor(output), "--output", output, program],
     stdout: "inherit",
     stderr: "piped",
   }).output();
   const said = new TextDecoder().decode(stderr);
   console.error(said.trimEnd());
   if (code === 0) {
-    console.log(`Compiled ${program} to ${OUTPUT}`);
+    console.log(`Compiled ${program} to ${output}`);
     return 0;
   }
-  if (/denort|base binary/.test(said)) {
+  if (/denort|base binary/i.test(said)) {
+    const named = Deno.env.get("DENORT_BIN");
     console.error(
-      "\nCannot compile: `deno compile` needs a base binary (denort) of this very Deno version, and could not " +
-        "download it. Where the download is out of reach, fetch it elsewhere and name the file in the variable " +
-        `DENORT_BIN; it is ${
-          Deno.env.get("DENORT_BIN") === undefined
-            ? "not set"
-            : `set to ${Deno.env.get("DENORT_BIN")}`
-        } now.`,
+      "\nCannot compile: `deno compile` needs a base binary (denort) of this very version of Deno, and could not get " +
+        "it. Where its download is out of reach, bring the file here and name it in the variable DENORT_BIN, which is " +
+        `${named === undefined ? "not set" : `'${named}'`} now`,
     );
   }
   return 1;
