@@ -64,6 +64,7 @@ export {
   type ActivityDatabase,
   type ActivityLogTable,
   type ActivityTable,
+  type StoredTime,
 } from "./src/activity/schema.ts";
 export { type Depth } from "./src/broker/broker.ts";
 export { type ActivityApi, type NewRecord } from "./src/client/activity_api.ts";
