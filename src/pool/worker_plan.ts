@@ -15,6 +15,7 @@ import {
 import { ConfigError } from "../errors.ts";
 import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
+import { toFileUrl } from "../process/file_url.ts";
 import type { BootRecord, SelfScope } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
 import { findConfig, hasLock, workerArguments } from "../process/worker_command.ts";
@@ -151,7 +152,7 @@ function entrypointOf(option: string | undefined): string {
   if (option !== undefined) {
     return URL.canParse(option) && !/^[a-zA-Z]:[\\/]/.test(option)
       ? option
-      : new URL(option, `file://${Deno.cwd().replaceAll("%", "%25").replace(/\/?$/, "/")}`).href;
+      : new URL(option, toFileUrl(`${Deno.cwd()}/`)).href;
   }
   const main = Deno.mainModule;
   if (/\$deno\$(eval|stdin|repl)/.test(main) || !/^(file|https?):/.test(main)) {

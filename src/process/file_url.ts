@@ -8,3 +8,10 @@
 export function fromFileUrl(url: string): string {
   return decodeURIComponent(new URL(url).pathname);
 }
+
+/** The `file:` URL of an absolute path. */
+export function toFileUrl(path: string): URL {
+  const escaped = path.replaceAll("%", "%25").replaceAll("#", "%23").replaceAll("?", "%3F")
+    .replaceAll("\\", "%5C");
+  return new URL(`file://${escaped}`);
+}

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { fromFileUrl } from "./file_url.ts";
+import { fromFileUrl, toFileUrl } from "./file_url.ts";
 
 /** Granted: all of a kind, or these entries. A kind that is absent is not granted. */
 export type Grant = true | readonly string[];
@@ -122,13 +122,7 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
 
 function absolute(path: string, cwd: string): string {
   if (path.startsWith("file:")) return fromFileUrl(path);
-  return path.startsWith("/") ? path : fromFileUrl(new URL(path, fileUrl(cwd)).href);
-}
-
-function fileUrl(folder: string): URL {
-  return new URL(
-    `file://${folder.replaceAll("%", "%25").replaceAll("#", "%23").replaceAll("?", "%3F")}/`,
-  );
+  return path.startsWith("/") ? path : fromFileUrl(new URL(path, toFileUrl(`${cwd}/`)).href);
 }
 
 /** The flags of `deno run` that give a worker its scope, and nothing besides. */

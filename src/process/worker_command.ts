@@ -4,7 +4,7 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import { fromFileUrl } from "./file_url.ts";
+import { fromFileUrl, toFileUrl } from "./file_url.ts";
 
 /** What a worker's command line is made of. */
 export interface WorkerCommand {
@@ -76,7 +76,7 @@ export async function hasLock(config: string): Promise<boolean> {
   const lock = lockField(await Deno.readTextFile(config));
   if (lock === false) return false;
   const path = fromFileUrl(
-    new URL(lock ?? "deno.lock", `file://${config.replaceAll("%", "%25")}`).href,
+    new URL(lock ?? "deno.lock", toFileUrl(config)).href,
   );
   return await look(path) === "there";
 }

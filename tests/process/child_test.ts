@@ -1,0 +1,87 @@
+import { ChildProcess } from "../../src/process/child.ts";
+import { uncaughtFrom } from "../../src/process/exit_cause.ts";
+import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
+import { waitFor } from "../support/wait.ts";
+
+function start(script: string, firstLine = "first") {
+  const lines: [string, string][] = [];
+  const child = new ChildProcess({
+    command: "sh",
+    args: ["-c", script],
+    env: { PATH: Deno.env.get("PATH") ?? "", ONLY: "this" },
+    firstLine,
+    onOutput: (stream, line) => lines.push([stream, line]),
+  });
+  return { child, lines };
+}
+
+Deno.test("a child is told its first line, and its streams come line by line, the last without an end too", async () => {
+  const { child, lines } = start('read first; echo "got $first"; echo oops >&2; printf rest');
+  assertEquals(await child.exited, { code: 0, signal: null, description: "exit code 0" });
+  assertEquals(lines.filter(([stream]) => stream === "stdout"), [["stdout", "got first"], [
+    "stdout",
+    "rest",
+  ]]);
+  assertEquals(child.stderrTail, "oops\n");
+});
+
+Deno.test("a child's environment is what it is given and nothing else", async () => {
+  const { child, lines } = start("env | grep -v -E '^(PWD|SHLVL|_|PATH)=' | sort");
+  await child.exited;
+  assertEquals(lines, [["stdout", "ONLY=this"]]);
+});
+
+Deno.test("a child's end by a signal is told by its name", async () => {
+  const { child } = start("kill -KILL $$");
+  assertEquals(await child.exited, { code: null, signal: "SIGKILL", description: "SIGKILL" });
+});
+
+Deno.test("a grandchild that holds the pipes open does not keep the exit waiting", async () => {
+  const { child, lines } = start("sleep 30 & echo $!; exit 3");
+  assertEquals((await child.exited).code, 3);
+  Deno.kill(Number(lines[0]![1]), "SIGKILL");
+});
+
+Deno.test("send() says whether the child still reads", async () => {
+  const { child, lines } = start("while read line; do echo $line; [ $line = end ] && exit; done");
+  await waitFor(() => lines.length === 1, { what: "the first line" });
+  assertTrue(await child.send("end"));
+  await child.exited;
+  assertEquals(lines.map(([, line]) => line), ["first", "end"]);
+  assertEquals(await child.send("late"), false);
+});
+
+Deno.test("a line without an end comes in pieces, and bytes that are no UTF-8 are replaced", async () => {
+  const { child, lines } = start("head -c 100000 /dev/zero | tr '\\0' x; echo; printf '\\377\\n'");
+  await child.exited;
+  assertTrue(lines.every(([, line]) => line.length <= 16 * 1024 + 65_536));
+  assertEquals(lines.slice(0, -1).reduce((sum, [, line]) => sum + line.length, 0), 100_000);
+  assertEquals(lines.at(-1), ["stdout", "\ufffd"]);
+});
+
+Deno.test("the heap limit is told as such", async () => {
+  const child = new ChildProcess({
+    command: Deno.execPath(),
+    args: [
+      "eval",
+      "--v8-flags=--max-old-space-size=32",
+      "const a = []; for (;;) a.push(new Array(1000).fill(1));",
+    ],
+    env: {},
+    firstLine: "",
+    onOutput: () => {},
+  });
+  const { description } = await child.exited;
+  assertMatch(description, /out of memory/);
+});
+
+Deno.test("uncaughtFrom() finds what Deno said of an uncaught error, coloured or not", () => {
+  const text =
+    "noise\n\u001b[31merror\u001b[0m: Uncaught (in promise) Error: nobody caught me\n    at file:///x.ts:1:1";
+  assertEquals(uncaughtFrom(text), "Error: nobody caught me");
+  assertEquals(
+    uncaughtFrom("error: Uncaught TypeError: x is not a function"),
+    "TypeError: x is not a function",
+  );
+  assertEquals(uncaughtFrom("all is well"), undefined);
+});

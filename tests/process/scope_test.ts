@@ -1,0 +1,106 @@
+import { assertEquals, assertMatch, assertThrows } from "../support/assert.ts";
+import {
+  explainDenied,
+  permissionFlags,
+  resolveScope,
+  scopeWarnings,
+} from "../../src/process/scope.ts";
+
+const NOTHING = { net: [], env: [], read: [], write: [] };
+
+function scopeOf(permissions: unknown) {
+  return resolveScope({
+    permissions: permissions as Deno.PermissionOptionsObject,
+    cwd: "/srv/app dir",
+  });
+}
+
+Deno.test("resolveScope() leaves out a kind that is absent, false or an empty list", () => {
+  assertEquals(scopeOf({ read: false, net: [], write: undefined }), {});
+  assertEquals(resolveScope({ cwd: "/" }), {});
+});
+
+Deno.test("resolveScope() resolves paths against the supervisor's folder", () => {
+  const { read, run } = scopeOf({
+    read: ["data", "./a/../b", "/abs", new URL("file:///x/with%20space")],
+    run: ["git", "./bin/tool"],
+  });
+  assertEquals(read, ["/srv/app dir/data", "/srv/app dir/b", "/abs", "/x/with space"]);
+  assertEquals(run, ["git", "/srv/app dir/bin/tool"]);
+});
+
+Deno.test("resolveScope() refuses what a worker cannot be given, naming kind, value and what is allowed", () => {
+  const cases: [unknown, RegExp][] = [
+    [{ read: "inherit" }, /permissions\.read.*"inherit".*inherit nothing/],
+    [{ run: true }, /permissions\.run.*list/],
+    [{ ffi: true }, /permissions\.ffi.*list/],
+    [{ read: ["/a,b"] }, /permissions\.read.*"\/a,b".*comma/],
+    [{ net: ["https://example.com"] }, /permissions\.net.*"https:\/\/example\.com".*host:port/],
+    [{ env: ["A=B"] }, /permissions\.env.*"A=B"/],
+    [{ import: ["jsr.io"] }, /permissions\.import.*cache/],
+    [{ disk: true }, /permissions\.disk.*read, write, net, env, sys, run, ffi/],
+    [{ read: [""] }, /permissions\.read/],
+    [{ read: 5 }, /permissions\.read.*5/],
+  ];
+  for (const [permissions, pattern] of cases) {
+    assertMatch(assertThrows(() => scopeOf(permissions), TypeError).message, pattern);
+  }
+});
+
+Deno.test("permissionFlags() grants the lists and what the library needs, and names no other kind", () => {
+  const flags = permissionFlags(scopeOf({ net: ["api.openai.com"], read: ["/data"] }), {
+    net: ["127.0.0.1:6379"],
+    env: ["AGENTEXEC_WORKER"],
+    read: [],
+    write: [],
+  });
+  assertEquals(flags, [
+    "--no-prompt",
+    "--allow-read=/data",
+    "--allow-net=api.openai.com,127.0.0.1:6379",
+    "--allow-env=AGENTEXEC_WORKER",
+    "--ignore-env",
+  ]);
+});
+
+Deno.test("permissionFlags() does not narrow a kind that is granted whole", () => {
+  const flags = permissionFlags(scopeOf({ net: true, env: true }), {
+    ...NOTHING,
+    net: ["127.0.0.1:1"],
+  });
+  assertEquals(flags, ["--no-prompt", "--allow-net", "--allow-env"]);
+});
+
+Deno.test("scopeWarnings() warns of programs and native code", () => {
+  const warnings = scopeWarnings(scopeOf({ run: ["git"], ffi: ["/lib/x.so"], read: ["/data"] }));
+  assertEquals(warnings.length, 2);
+  assertMatch(
+    warnings.join("\n"),
+    /permissions\.run grants git[\s\S]*permissions\.ffi grants \/lib\/x\.so/,
+  );
+});
+
+Deno.test("explainDenied() names the grant for each kind of limit that Deno reports", () => {
+  const cases: [string, string][] = [
+    [
+      'NotCapable: Requires read access to "/etc/passwd", run again',
+      'permissions: { read: ["/etc/passwd"] }',
+    ],
+    ['Requires net access to "example.com:443"', 'permissions: { net: ["example.com:443"] }'],
+    ['Requires run access to "sh"', 'permissions: { run: ["sh"] }'],
+    ['Requires sys access to "hostname"', 'permissions: { sys: ["hostname"] }'],
+    ["Requires ffi access to <all>", "permissions: { ffi: […] }"],
+  ];
+  for (const [text, hint] of cases) {
+    assertEquals(explainDenied(text, { environment: [] }), `grant it with ${hint}`);
+  }
+});
+
+Deno.test("explainDenied() names a variable that is set here and not granted, by its whole name only", () => {
+  const environment = ["KEY", "OPENAI_API_KEY"];
+  assertEquals(
+    explainDenied("The OPENAI_API_KEY environment variable is missing", { environment }),
+    'OPENAI_API_KEY is set here but not granted: permissions: { env: ["OPENAI_API_KEY"] }',
+  );
+  assertEquals(explainDenied("MY_KEYS and API_KEY", { environment }), undefined);
+});
