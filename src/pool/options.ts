@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ClientOptions } from "../client/client.ts";
+import { type ClientOptions, DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_options.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { checkName, CONF, netAddress } from "../config.ts";
 import type { Interrupted } from "../task/definition.ts";
@@ -99,6 +99,12 @@ export interface PoolOptions extends ClientOptions {
    */
   readonly crashLimit?: number;
   /**
+   * The most bytes of UTF-8 that the JSON of one result may have; a larger one fails its task.
+   *
+   * @default {1_048_576}
+   */
+  readonly maxResultBytes?: number;
+  /**
    * Further addresses (`host:port`) of the broker that a failover may send a client to.
    *
    * @default {[]}
@@ -134,6 +140,7 @@ export const POOL_OPTIONS: readonly (keyof PoolOptions)[] = [
   "startTimeout",
   "connectTimeout",
   "crashLimit",
+  "maxResultBytes",
   "brokerHosts",
   "workerBrokerUrl",
   "workerDatabaseUrl",
@@ -171,6 +178,8 @@ export interface PoolSettings {
   readonly connectMs: number;
   /** How many crashes end a task. */
   readonly crashLimit: number;
+  /** The most bytes of a result. */
+  readonly maxResultBytes: number;
   /** Further addresses of the broker. */
   readonly brokerHosts: readonly string[];
   /** The workers' own broker address. */
@@ -212,6 +221,11 @@ export function resolvePoolOptions(options: PoolOptions): PoolSettings {
     startMs: duration("startTimeout", 30_000),
     connectMs: duration("connectTimeout", 30_000),
     crashLimit: count("crashLimit", options.crashLimit ?? 3, 1_000),
+    maxResultBytes: count(
+      "maxResultBytes",
+      options.maxResultBytes ?? DEFAULT_MAX_CONTEXT_BYTES,
+      2 ** 30,
+    ),
     brokerHosts: (options.brokerHosts ?? []).map(brokerHost),
     workerBrokerUrl: options.workerBrokerUrl,
     workerDatabaseUrl: options.workerDatabaseUrl,

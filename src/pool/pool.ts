@@ -4,7 +4,6 @@
  * @module
  */
 import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
-import { DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_options.ts";
 import { aborted, type Duration, toMilliseconds } from "../clock.ts";
 import { activityMessages } from "../config.ts";
 import { AgentexecError } from "../errors.ts";
@@ -126,7 +125,6 @@ interface Service {
  */
 export class Pool extends Client {
   readonly #settings: PoolSettings;
-  readonly #maxContextBytes: number;
   readonly #storeContext: boolean;
   readonly #tasks = new Map<string, Task>();
   readonly #declared: DeclaredPool;
@@ -158,7 +156,6 @@ export class Pool extends Client {
     }
     super(own);
     this.#settings = resolvePoolOptions(options);
-    this.#maxContextBytes = options.maxContextBytes ?? DEFAULT_MAX_CONTEXT_BYTES;
     this.#storeContext = options.storeContext ?? true;
     this.#declared = {
       name: this.name,
@@ -387,7 +384,6 @@ export class Pool extends Client {
       database: stores.databaseAddress,
       tablePrefix: stores.tablePrefix,
       messages: activityMessages(),
-      maxContextBytes: this.#maxContextBytes,
       storeContext: this.#storeContext,
       tasks: [...this.#tasks.keys()],
     });

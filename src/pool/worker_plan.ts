@@ -56,8 +56,6 @@ export interface PlanParts {
   readonly tablePrefix: string;
   /** The library's own messages. */
   readonly messages: ActivityMessages;
-  /** The most bytes of a context or a result. */
-  readonly maxContextBytes: number;
   /** Whether rows keep the context. */
   readonly storeContext: boolean;
   /** The names of the pool's tasks. */
@@ -125,7 +123,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
       tablePrefix: parts.tablePrefix,
       messages: parts.messages,
       concurrency: settings.concurrency,
-      maxContextBytes: parts.maxContextBytes,
+      maxResultBytes: settings.maxResultBytes,
       storeContext: parts.storeContext,
       ungranted: environment.ungranted,
       selfScope: standalone ? selfScope(scope, needs) : null,

@@ -34,8 +34,8 @@ export interface BootRecord {
   readonly concurrency: number;
   /** The lease of a claim, in milliseconds. */
   readonly leaseMs: number;
-  /** The most bytes of a context or a result. */
-  readonly maxContextBytes: number;
+  /** The most bytes of a result. */
+  readonly maxResultBytes: number;
   /** Whether rows keep the context. */
   readonly storeContext: boolean;
   /** Names of variables that are set in the supervisor and not granted to the worker. */

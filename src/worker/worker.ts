@@ -123,7 +123,7 @@ class Worker {
         store: this.#store,
         brokerId: this.#brokerId,
         messages: this.#boot.messages,
-        maxResultBytes: this.#boot.maxContextBytes,
+        maxResultBytes: this.#boot.maxResultBytes,
         storeContext: this.#boot.storeContext,
         ungranted: this.#boot.ungranted,
         database: () => this.#database(),

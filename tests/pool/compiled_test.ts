@@ -60,7 +60,7 @@ async function startCompiled(options: { flags: string[]; scope: (stores: string[
     messages: activityMessages(),
     concurrency: 1,
     leaseMs: 30_000,
-    maxContextBytes: 1_048_576,
+    maxResultBytes: 1_048_576,
     storeContext: true,
     ungranted: [],
     selfScope: options.scope(stores),
