@@ -123,11 +123,8 @@ async function readLines(
   const take = (text: string) => {
     const lines = (rest + text).split("\n");
     rest = lines.pop() ?? "";
-    for (const line of lines) onLine(line);
-    while (rest.length > LONGEST_LINE) {
-      onLine(rest.slice(0, LONGEST_LINE));
-      rest = rest.slice(LONGEST_LINE);
-    }
+    for (const line of lines) onLine(inPieces(line, onLine));
+    rest = inPieces(rest, onLine);
   };
   try {
     for (;;) {
@@ -140,4 +137,17 @@ async function readLines(
   } finally {
     stop.removeEventListener("abort", cancel);
   }
+}
+
+/** Hands on the beginning of what is longer than a line may be; gives what is left. */
+function inPieces(text: string, onPiece: (piece: string) => void): string {
+  let start = 0;
+  while (text.length - start > LONGEST_LINE) {
+    // A character of two code units stays whole.
+    const last = text.charCodeAt(start + LONGEST_LINE - 1);
+    const end = start + LONGEST_LINE - (last >= 0xd800 && last <= 0xdbff ? 1 : 0);
+    onPiece(text.slice(start, end));
+    start = end;
+  }
+  return text.slice(start);
 }

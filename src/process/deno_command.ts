@@ -9,14 +9,15 @@ import { ConfigError } from "../errors.ts";
 const OLDEST = [2, 9] as const;
 
 /**
- * The program to start workers with: this very Deno where that is granted, else the one on the path.
+ * The program to start workers with: this very Deno where that is granted, else the one on the path. For a compiled
+ * program it is that program and no other.
  *
  * @throws {ConfigError} If this process may start neither, or is too old.
  */
 export async function denoProgram(): Promise<string> {
   refuseOld();
   const path = Deno.execPath();
-  for (const command of [path, "deno"]) {
+  for (const command of Deno.build.standalone ? [path] : [path, "deno"]) {
     const { state } = await Deno.permissions.query({ name: "run", command });
     if (state === "granted") return command;
   }

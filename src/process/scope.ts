@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ConfigError } from "../errors.ts";
 import { fromFileUrl, toFileUrl } from "./file_url.ts";
 
 /** Granted: all of a kind, or these entries. A kind that is absent is not granted. */
@@ -54,7 +55,7 @@ export function resolveScope(
   options: { readonly permissions?: Deno.PermissionOptionsObject; readonly cwd: string },
 ): Scope {
   const scope: Partial<Record<Kind, Grant>> = {};
-  for (const [kind, value] of Object.entries(options.permissions ?? {})) {
+  for (const [kind, value] of Object.entries(permissionsObject(options.permissions))) {
     if (kind === "import") {
       throw new TypeError(
         "Cannot use permissions.import: workers load code from the cache alone; fetch it before, with deno cache",
@@ -69,12 +70,25 @@ export function resolveScope(
   return scope as Scope;
 }
 
+/** `"inherit"` and `"none"`, which Deno's own option also takes, are no lists. */
+function permissionsObject(permissions: unknown): object {
+  if (permissions === undefined) return {};
+  if (typeof permissions === "object" && permissions !== null && !Array.isArray(permissions)) {
+    return permissions;
+  }
+  throw new TypeError(
+    `Cannot use permissions: it must be an object such as { read: ["data"] }, current value is ${
+      JSON.stringify(permissions)
+    }` + (permissions === "inherit" ? " (workers inherit nothing)" : ""),
+  );
+}
+
 function grantOf(kind: Kind, value: unknown, cwd: string): Grant | undefined {
   if (value === undefined || value === false) return undefined;
   if (value === true) {
     if (!LISTS_ONLY.includes(kind)) return true;
     throw new TypeError(
-      `Cannot use permissions.${kind}: true would let workers do anything, name what they may use in a list`,
+      `Cannot use permissions.${kind}: true would let workers do anything, it must be a list of what they may use`,
     );
   }
   if (!Array.isArray(value)) {
@@ -91,7 +105,7 @@ function grantOf(kind: Kind, value: unknown, cwd: string): Grant | undefined {
 
 function entryOf(kind: Kind, entry: unknown, cwd: string): string {
   const text = entry instanceof URL ? entry.href : entry;
-  if (typeof text !== "string" || text === "") {
+  if (typeof text !== "string" || text === "" || text.includes("\0")) {
     throw new TypeError(
       `Cannot use permissions.${kind}: ${JSON.stringify(text)} is no entry of a list`,
     );
@@ -105,11 +119,18 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
       } holds a comma, which Deno's flag cannot say`,
     );
   }
-  if (kind === "net" && !/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.*-]+)(:\d{1,5})?$/.test(resolved)) {
+  if (kind === "net" && !isHost(resolved)) {
     throw new TypeError(
       `Cannot use permissions.net: ${
         JSON.stringify(resolved)
       } must be "host" or "host:port", without a scheme`,
+    );
+  }
+  if (kind === "sys" && !isSystemKind(resolved)) {
+    throw new TypeError(
+      `Cannot use permissions.sys: ${
+        JSON.stringify(resolved)
+      } is no kind of system information, such as "hostname"`,
     );
   }
   if (kind === "env" && !/^[A-Za-z_][A-Za-z0-9_]*\*?$/.test(resolved)) {
@@ -120,17 +141,56 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
   return resolved;
 }
 
-function absolute(path: string, cwd: string): string {
-  if (path.startsWith("file:")) return fromFileUrl(path);
-  return path.startsWith("/") ? path : fromFileUrl(new URL(path, toFileUrl(`${cwd}/`)).href);
+type SysKind = NonNullable<Deno.SysPermissionDescriptor["kind"]>;
+
+function isHost(text: string): boolean {
+  const match =
+    /^(?:\[([0-9a-fA-F:.]+)\]|(?:\*\.)?([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*))(?::(\d{1,5}))?$/
+      .exec(text);
+  if (match === null) return false;
+  const [, v6, , port] = match;
+  return Number(port ?? 0) <= 65_535 && (v6 === undefined || URL.canParse(`http://[${v6}]/`));
 }
 
-/** The flags of `deno run` that give a worker its scope, and nothing besides. */
+/**
+ * Whether Deno knows this kind of system information: a flag that it cannot read would end each worker at its start.
+ * (Where this process is granted all kinds, Deno does not look at the name.)
+ */
+function isSystemKind(kind: string): boolean {
+  try {
+    Deno.permissions.querySync({ name: "sys", kind: kind as SysKind });
+    return true;
+  } catch (error) {
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
+}
+
+/** A name may hold anything but "/": as a reference it could be cut at a "?" or "#", or read as a scheme. */
+function absolute(path: string, cwd: string): string {
+  if (path.startsWith("file:")) return fromFileUrl(path);
+  return path.startsWith("/") ? path : fromFileUrl(toFileUrl(`${cwd}/${path}`).href);
+}
+
+/**
+ * The flags of `deno run` that give a worker its scope, and nothing besides.
+ *
+ * @throws {ConfigError} If the library needs a file whose path Deno's flag cannot say.
+ */
 export function permissionFlags(scope: Scope, needs: ScopeNeeds): string[] {
   const flags = ["--no-prompt"];
   for (const kind of KINDS) {
     const granted = scope[kind];
     const needed = kind in needs ? needs[kind as keyof ScopeNeeds] : [];
+    const comma = needed.find((entry) => entry.includes(","));
+    if (comma !== undefined) {
+      // Deno would read it as two entries, and grant the second one to handlers.
+      throw new ConfigError(
+        `Cannot grant ${kind} of ${
+          JSON.stringify(comma)
+        } to workers: it holds a comma, which Deno's flag cannot say`,
+      );
+    }
     if (granted === true) flags.push(`--allow-${kind}`);
     else {
       const entries = [...new Set([...(granted ?? []), ...needed])];
@@ -164,9 +224,11 @@ export function explainDenied(
   if (denied !== null) {
     const [, kind, entry] = denied;
     const list = entry === undefined || entry.startsWith("<") ? "[…]" : JSON.stringify([entry]);
-    hints.push(`grant it with permissions: { ${kind}: ${list.replace(/^\["/, '["')} }`);
+    hints.push(`grant it with permissions: { ${kind}: ${list} }`);
   }
   for (const name of options.environment) {
+    // Names such as "_" or "BASH_FUNC_x()" are a shell's, not those that a program would miss.
+    if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name)) continue;
     if (!new RegExp(`(?<![A-Za-z0-9_])${name}(?![A-Za-z0-9_])`).test(text)) continue;
     hints.push(`${name} is set here but not granted: permissions: { env: ["${name}"] }`);
   }
