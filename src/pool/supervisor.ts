@@ -207,7 +207,7 @@ export class Supervisor implements SlotHost {
       onOutput: (stream, line) => this.#relay.output(worker, stream, line),
     });
     worker.pid = child.pid;
-    this.#guardian.add(child.pid);
+    this.#guardian.add(child.pid, child);
     void this.#renewSoon();
     return { workerId, child };
   }

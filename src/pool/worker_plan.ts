@@ -109,6 +109,9 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
       ...environment.unreadable.map((name) =>
         `permissions.env names ${name}, which this process itself may not read: add --allow-env=${name}`
       ),
+      ...environment.unpassable.map((name) =>
+        `permissions.env names ${name}, which Deno passes on only where this process may run any program`
+      ),
     ],
     notes: standalone || config !== undefined
       ? []

@@ -46,6 +46,12 @@ const OWN = [
   "AGENTEXEC_ACTIVITY_MESSAGE_ERROR",
 ];
 
+/**
+ * What the system's loader reads. With one of them in the environment of a child, Deno refuses the start under a list
+ * of programs, `--allow-run=deno`.
+ */
+const LOADER = /^(LD_|DYLD_)/i;
+
 /** A worker's environment. */
 export interface WorkerEnvironment {
   /** All of it. */
@@ -54,6 +60,8 @@ export interface WorkerEnvironment {
   readonly own: readonly string[];
   /** Names that are granted, but that this process itself may not read. */
   readonly unreadable: readonly string[];
+  /** Names that are granted and set, but that Deno lets only a process of unlimited run permission pass on. */
+  readonly unpassable: readonly string[];
   /** Names that are set here and not granted. */
   readonly ungranted: readonly string[];
 }
@@ -65,6 +73,8 @@ export function workerEnvironment(
   const { granted } = options;
   const variables: Record<string, string> = {};
   const unreadable: string[] = [];
+  const unpassable: string[] = [];
+  const mayPassAll = Deno.permissions.querySync({ name: "run" }).state === "granted";
   const all = readAll();
   const names = granted === true
     ? Object.keys(all)
@@ -73,7 +83,10 @@ export function workerEnvironment(
     const value = read(name);
     if (value === null) {
       if (names.includes(name)) unreadable.push(name);
-    } else if (value !== undefined) variables[name] = value;
+    } else if (value !== undefined) {
+      if (mayPassAll || !LOADER.test(name)) variables[name] = value;
+      else unpassable.push(name);
+    }
   }
   const own = OWN.filter((name) => name in variables);
   const ungranted = granted === true
@@ -83,6 +96,7 @@ export function workerEnvironment(
     variables: { ...variables, DENO_NO_UPDATE_CHECK: "1", [WORKER_MARKER]: "1" },
     own,
     unreadable,
+    unpassable,
     ungranted,
   };
 }

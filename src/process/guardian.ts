@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { sleep, withDeadline } from "../clock.ts";
+import { after, monotonicMs, settlesWithin, sleep } from "../clock.ts";
+import { exitCause } from "./exit_cause.ts";
 
 /**
  * What the guardian runs: a string, since a file outside a program's module graph is not in the cache of a user of
@@ -68,15 +69,26 @@ export interface GuardianOptions {
   readonly warn: (message: string) => void;
 }
 
+/** The process that leads a group, for where there is no guardian: only its parent may kill it then. */
+export interface GroupLeader {
+  /** Sends it a signal; one that has ended needs none. */
+  kill(signal: Deno.Signal): void;
+}
+
 /** How long a kill waits to be acknowledged before it is taken for lost. */
 const ANSWER_MS = 2_000;
-/** Between two starts of a guardian that keeps ending. */
+/** A guardian whose input has ended takes a second; one that takes longer is stuck. */
+const CLOSE_MS = 3_000;
+/** Between two starts of a guardian; doubled each time that it ended at once. */
 const RESTART_MS = 100;
+const RESTART_MOST_MS = 30_000;
+/** A guardian that lived this long did its work. */
+const LIVED_MS = 5_000;
 
 /** A supervisor's hold on its guardian. */
 export class Guardian {
   readonly #options: GuardianOptions;
-  readonly #held = new Set<number>();
+  readonly #held = new Map<number, GroupLeader>();
   readonly #answers = new Map<number, (() => void)[]>();
   readonly #closing = new AbortController();
   #child: Deno.ChildProcess | undefined;
@@ -100,8 +112,8 @@ export class Guardian {
   }
 
   /** Puts a process group under guard. */
-  add(group: number): void {
-    this.#held.add(group);
+  add(group: number, leader: GroupLeader): void {
+    this.#held.set(group, leader);
     this.#tell(`add ${group}`);
   }
 
@@ -113,33 +125,33 @@ export class Guardian {
 
   /** Kills all that is left of a process group. Resolves when it is done, or nobody can do it. */
   async killGroup(group: number): Promise<void> {
-    if (this.#child === undefined) return this.#killLeader(group);
+    // Without a guardian only the process itself can be ended.
+    if (this.#child === undefined) return this.#held.get(group)?.kill("SIGKILL");
     const answered = new Promise<void>((resolve) => {
       this.#answers.set(group, [...this.#answers.get(group) ?? [], resolve]);
     });
     this.#tell(`kill ${group}`);
-    try {
-      await withDeadline(answered, {
-        ms: ANSWER_MS,
-        error: () => new DOMException("no answer", "TimeoutError"),
-      });
-    } catch {
-      this.#options.warn(
-        `The guardian did not answer: killing process ${group} without what it started`,
-      );
-      this.#killLeader(group);
-    }
+    if (await settlesWithin(answered, ANSWER_MS)) return;
+    // Nobody waits any more: a later guardian must not be asked for a number that may be another's by then.
+    this.#answers.delete(group);
+    this.#options.warn(
+      `The guardian did not answer: killing process ${group} without what it started`,
+    );
+    this.#held.get(group)?.kill("SIGKILL");
   }
 
   /** Ends the guardian. Groups that it still holds are killed by it a second later. */
   async close(): Promise<void> {
     this.#closing.abort();
+    const child = this.#child;
+    const cancel = after(CLOSE_MS, () => child === undefined ? undefined : killProcess(child));
     try {
       await this.#stdin?.close();
     } catch {
       // It ended first.
     }
     await this.#life;
+    cancel();
   }
 
   #command(): { command: string; args: string[] } {
@@ -179,22 +191,28 @@ export class Guardian {
       return false;
     }
     this.#stdin = this.#child.stdin.getWriter();
-    for (const group of this.#held) this.#tell(`add ${group}`);
+    for (const group of this.#held.keys()) this.#tell(`add ${group}`);
     for (const group of this.#answers.keys()) this.#tell(`kill ${group}`);
     return true;
   }
 
   /** Hears the guardian, and starts another when it ends while the supervisor lives. */
   async #keep(): Promise<void> {
+    let delay = RESTART_MS / 2;
     for (;;) {
       const child = this.#child;
       if (child === undefined) return;
+      const startedAt = monotonicMs();
       await this.#hear(child.stdout);
-      await child.status;
+      const status = await child.status;
       await this.#dropStdin();
       if (this.#closing.signal.aborted) return;
-      this.#options.warn("The guardian ended: starting another");
-      await sleep(RESTART_MS, { signal: this.#closing.signal });
+      this.#options.warn(
+        `The guardian ended (${exitCause(status).description}): starting another`,
+      );
+      const lived = monotonicMs() - startedAt >= LIVED_MS;
+      delay = lived ? RESTART_MS : Math.min(delay * 2, RESTART_MOST_MS);
+      await sleep(delay, { signal: this.#closing.signal });
       if (this.#closing.signal.aborted || !this.#spawn()) return;
     }
   }
@@ -227,15 +245,14 @@ export class Guardian {
     }
     this.#stdin = undefined;
   }
+}
 
-  /** Without a guardian only the process itself can be ended. */
-  #killLeader(process: number): void {
-    try {
-      Deno.kill(process, "SIGKILL");
-    } catch (error) {
-      const gone = error instanceof Deno.errors.NotFound;
-      if (!gone) this.#options.warn(`Cannot kill process ${process}: ${(error as Error).message}`);
-    }
+function killProcess(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGKILL");
+  } catch (error) {
+    // Deno's answer where the process has ended.
+    if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

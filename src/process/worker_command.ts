@@ -5,15 +5,16 @@
  */
 import { ConfigError } from "../errors.ts";
 import { fromFileUrl, toFileUrl } from "./file_url.ts";
+import { parseJsonc } from "./jsonc.ts";
 
 /** What a worker's command line is made of. */
 export interface WorkerCommand {
   /** The module that declares the tasks, a URL. */
   readonly entrypoint: string;
-  /** The configuration file, if there is one. */
+  /** The configuration file, a path or a `file:` URL, if there is one. */
   readonly config?: string;
-  /** Whether a lock file stands beside it. */
-  readonly locked: boolean;
+  /** Whether it has a lock file; undefined where nobody knows. */
+  readonly locked: boolean | undefined;
   /** The permissions. */
   readonly flags: readonly string[];
   /** Further flags. */
@@ -33,9 +34,10 @@ export function workerArguments(command: WorkerCommand): string[] {
   return [
     "run",
     "--cached-only",
-    ...(config === undefined ? ["--no-config"] : ["--config", config]),
-    // A worker never writes a lock file: it checks the one there is, or does without.
-    locked ? "--frozen" : "--no-lock",
+    ...(config === undefined ? ["--no-config"] : ["--config", pathOf(config)]),
+    // A worker writes no lock file: it checks the one there is, or does without. Where nobody could look, Deno finds
+    // the one that it made for the supervisor.
+    ...(locked === undefined ? [] : [locked ? "--frozen" : "--no-lock"]),
     ...flags,
     ...denoArgs,
     "--preload",
@@ -56,7 +58,7 @@ export async function findConfig(entrypoint: URL): Promise<string | undefined> {
   if (entrypoint.protocol !== "file:") return undefined;
   const own = fromFileUrl(new URL(".", entrypoint).href);
   for (let folder = own;; folder = folder.replace(/[^/]+\/$/, "")) {
-    for (const name of ["deno.json", "deno.jsonc"]) {
+    for (const name of CONFIG_NAMES) {
       const found = await look(`${folder}${name}`);
       if (found === "there") return `${folder}${name}`;
       if (found === "may not look" && folder !== own) return undefined;
@@ -71,21 +73,75 @@ export async function findConfig(entrypoint: URL): Promise<string | undefined> {
   }
 }
 
-/** Whether the configuration has a lock file: the one it names, or `deno.lock` beside it. */
-export async function hasLock(config: string): Promise<boolean> {
-  const lock = lockField(await Deno.readTextFile(config));
-  if (lock === false) return false;
-  const path = fromFileUrl(
-    new URL(lock ?? "deno.lock", toFileUrl(config)).href,
-  );
-  return await look(path) === "there";
+/**
+ * Whether a configuration file has a lock file: the one it names or the one beside it, its own or its workspace's.
+ * Undefined where this process may not look, or cannot read what it says.
+ *
+ * @throws {ConfigError} If the file is not there.
+ */
+export async function hasLock(config: string): Promise<boolean | undefined> {
+  const path = pathOf(config);
+  const own = await lockOf(path);
+  if (own === "no file") {
+    throw new ConfigError(`Cannot use option 'config': there is no file ${path}`);
+  }
+  if (own !== "not there") return ANSWERS[own];
+  // A member of a workspace has its lock file in the folder of the workspace.
+  for (let folder = parent(parent(path)); folder !== ""; folder = parent(folder)) {
+    for (const name of CONFIG_NAMES) {
+      const above = await lockOf(`${folder}${name}`, "workspace");
+      if (above !== "no file") return ANSWERS[above];
+    }
+  }
+  return false;
 }
 
-/** A file of comments and trailing commas is still read for this one field. */
-function lockField(text: string): string | false | undefined {
-  if (/"lock"\s*:\s*false/.test(text)) return false;
-  return /"lock"\s*:\s*"([^"]+)"/.exec(text)?.[1] ??
-    /"lock"\s*:\s*\{[^}]*"path"\s*:\s*"([^"]+)"/.exec(text)?.[1];
+const CONFIG_NAMES = ["deno.json", "deno.jsonc"];
+const ANSWERS = { "there": true, "not there": false, "unknown": undefined } as const;
+
+/** The absolute path of a file that the option names by a path or a URL. */
+function pathOf(config: string): string {
+  if (config.startsWith("file:")) return fromFileUrl(config);
+  const path = config.startsWith("/") ? config : `${Deno.cwd()}/${config}`;
+  return fromFileUrl(toFileUrl(path).href);
+}
+
+/** The folder that a path stands in, with its slash; empty above the root. */
+function parent(path: string): string {
+  return path.replace(/[^/]*\/?$/, "");
+}
+
+/** What is known of a configuration's lock file; one without the field asked for counts as no file. */
+async function lockOf(
+  config: string,
+  needed?: "workspace",
+): Promise<keyof typeof ANSWERS | "no file"> {
+  const content = await contentOf(config);
+  if (typeof content === "string") return content;
+  if (needed !== undefined && content[needed] === undefined) return "no file";
+  const { lock } = content;
+  if (lock === false) return "not there";
+  const named = typeof lock === "object" && lock !== null && "path" in lock ? lock.path : lock;
+  const name = typeof named === "string" ? named : "deno.lock";
+  const found = await look(name.startsWith("/") ? name : `${parent(config)}${name}`);
+  return found === "may not look" ? "unknown" : found;
+}
+
+async function contentOf(config: string): Promise<Record<string, unknown> | "no file" | "unknown"> {
+  try {
+    const content = parseJsonc(await Deno.readTextFile(config));
+    return typeof content === "object" && content !== null ? { ...content } : "unknown";
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "no file";
+    // Deno itself reads the file for the worker, whatever this process may do, and says what is wrong in it.
+    if (mayNot(error) || error instanceof SyntaxError) return "unknown";
+    throw error;
+  }
+}
+
+/** Not granted to this process by Deno, or not allowed to its user by the system. */
+function mayNot(error: unknown): boolean {
+  return error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied;
 }
 
 async function look(path: string): Promise<"there" | "not there" | "may not look"> {
@@ -93,7 +149,7 @@ async function look(path: string): Promise<"there" | "not there" | "may not look
     return (await Deno.stat(path)).isFile ? "there" : "not there";
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "not there";
-    if (error instanceof Deno.errors.NotCapable) return "may not look";
+    if (mayNot(error)) return "may not look";
     throw error;
   }
 }

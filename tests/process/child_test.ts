@@ -54,9 +54,32 @@ Deno.test("send() says whether the child still reads", async () => {
 Deno.test("a line without an end comes in pieces, and bytes that are no UTF-8 are replaced", async () => {
   const { child, lines } = start("head -c 100000 /dev/zero | tr '\\0' x; echo; printf '\\377\\n'");
   await child.exited;
-  assertTrue(lines.every(([, line]) => line.length <= 16 * 1024 + 65_536));
+  assertEquals(child.stderrTail, "");
+  assertTrue(lines.every(([, line]) => line.length <= 16 * 1024));
   assertEquals(lines.slice(0, -1).reduce((sum, [, line]) => sum + line.length, 0), 100_000);
   assertEquals(lines.at(-1), ["stdout", "\ufffd"]);
+});
+
+Deno.test("a character is not cut in two where a long line is", async () => {
+  const { child, lines } = start("printf x; yes 😀 | head -n 20000 | tr -d '\\n'");
+  await child.exited;
+  assertTrue(lines.length > 1);
+  assertEquals(lines.filter(([, line]) => !line.isWellFormed() || line.includes("\ufffd")), []);
+  assertEquals(lines.map(([, line]) => line).join(""), `x${"😀".repeat(20_000)}`);
+});
+
+Deno.test("a child that floods its output is heard to the end", async () => {
+  let bytes = 0;
+  const child = new ChildProcess({
+    command: "sh",
+    args: ["-c", "yes | head -c 20000000; yes | head -c 20000000 >&2"],
+    env: { PATH: Deno.env.get("PATH") ?? "" },
+    firstLine: "",
+    onOutput: (_, line) => bytes += line.length + 1,
+  });
+  await child.exited;
+  assertEquals(bytes, 40_000_000);
+  assertTrue(child.stderrTail.length <= 4096);
 });
 
 Deno.test("the heap limit is told as such", async () => {

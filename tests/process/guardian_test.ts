@@ -1,7 +1,7 @@
 import { ChildProcess } from "../../src/process/child.ts";
 import { Guardian } from "../../src/process/guardian.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
-import { alive, groupOf } from "../support/processes.ts";
+import { alive, groupOf, runCommand } from "../support/processes.ts";
 import { waitFor } from "../support/wait.ts";
 
 /** A process that spins, with a child of its own. */
@@ -24,7 +24,7 @@ for (const standalone of [false, true]) {
   Deno.test(`${kind} guardian kills a whole group on demand and says when it is done`, async () => {
     const guardian = await Guardian.start({ deno: Deno.execPath(), standalone, warn: () => {} });
     const { child, grandchild } = await startFamily();
-    guardian.add(child.pid);
+    guardian.add(child.pid, child);
     await guardian.killGroup(child.pid);
     assertEquals((await child.exited).signal, "SIGKILL");
     await waitFor(() => !alive(grandchild), { what: "the grandchild to be gone" });
@@ -40,7 +40,7 @@ for (const standalone of [false, true]) {
       warn: (message) => warnings.push(message),
     });
     const { child, grandchild } = await startFamily();
-    guardian.add(child.pid);
+    guardian.add(child.pid, child);
     const first = guardian.pid;
     Deno.kill(first!, "SIGKILL");
     await waitFor(() => guardian.pid !== first, { what: "another guardian" });
@@ -55,7 +55,7 @@ for (const standalone of [false, true]) {
   Deno.test(`${kind} guardian kills the groups that it still holds when its input ends, and ends itself`, async () => {
     const guardian = await Guardian.start({ deno: Deno.execPath(), standalone, warn: () => {} });
     const { child, grandchild } = await startFamily();
-    guardian.add(child.pid);
+    guardian.add(child.pid, child);
     const pid = guardian.pid!;
     await guardian.close();
     await child.exited;
@@ -79,18 +79,71 @@ Deno.test("a kill of a group that is gone is acknowledged too", async () => {
   await guardian.close();
 });
 
-Deno.test("where no guardian can be started, the supervisor is told and kills the process itself", async () => {
+const GUARDED = new URL("fixtures/guarded.ts", import.meta.url).pathname;
+
+/** A supervisor as it is to be run: it may start Deno and nothing else. */
+function runGuarded(...args: string[]) {
+  const flags = ["--no-prompt", `--allow-run=${Deno.execPath()}`];
+  const path = Deno.env.get("PATH") ?? "";
+  return runCommand([Deno.execPath(), "run", ...flags, GUARDED, path, ...args]);
+}
+
+Deno.test("after SIGKILL of a supervisor that may run Deno alone, worker, grandchild and guardian are gone", async () => {
+  await using supervisor = await runGuarded();
+  const { guardian, child, grandchild } = JSON.parse(await supervisor.waitForLine(/^\{/));
+  assertTrue([guardian, child, grandchild].every(alive));
+  supervisor.signal("SIGKILL");
+  assertEquals((await supervisor.exit).signal, "SIGKILL");
+  await waitFor(() => [child, grandchild, guardian].every((pid) => !alive(pid)), {
+    what: "worker, grandchild and guardian to be gone",
+  });
+});
+
+Deno.test("a guardian outlives the signals that a terminal sends", async () => {
+  const guardian = await Guardian.start({
+    deno: Deno.execPath(),
+    standalone: false,
+    warn: () => {},
+  });
+  const { child, grandchild } = await startFamily();
+  guardian.add(child.pid, child);
+  const pid = guardian.pid!;
+  // It ignores them from its first line on, which it has run when it answers.
+  await guardian.killGroup(2 ** 30);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.kill(pid, signal);
+  await guardian.killGroup(child.pid);
+  await child.exited;
+  await waitFor(() => !alive(grandchild), { what: "the grandchild to be gone" });
+  assertEquals(guardian.pid, pid);
+  assertTrue(alive(pid));
+  guardian.remove(child.pid);
+  await guardian.close();
+});
+
+Deno.test("where a guardian does not answer, the worker itself is killed, and close() does not wait for ever", async () => {
   const warnings: string[] = [];
   const guardian = await Guardian.start({
-    deno: "/does/not/exist",
+    deno: Deno.execPath(),
     standalone: false,
     warn: (message) => warnings.push(message),
   });
   const { child, grandchild } = await startFamily();
-  guardian.add(child.pid);
+  guardian.add(child.pid, child);
+  Deno.kill(guardian.pid!, "SIGSTOP");
   await guardian.killGroup(child.pid);
   assertEquals((await child.exited).signal, "SIGKILL");
-  assertTrue(warnings.some((line) => line.includes("can outlive")));
-  Deno.kill(grandchild, "SIGKILL");
+  assertTrue(warnings.some((line) => line.includes("did not answer")));
+  guardian.remove(child.pid);
   await guardian.close();
+  Deno.kill(grandchild, "SIGKILL");
+});
+
+Deno.test("where no guardian can be started, a supervisor that may run Deno alone kills the worker itself and warns", async () => {
+  await using supervisor = await runGuarded("no guardian");
+  const { child, grandchild } = JSON.parse(await supervisor.waitForLine(/^\{/));
+  await supervisor.waitForLine(/can outlive their worker/);
+  await supervisor.waitForLine(/^SIGKILL$/);
+  assertEquals(await supervisor.exit, { code: 0, signal: null });
+  assertTrue(!alive(child));
+  Deno.kill(grandchild, "SIGKILL");
 });

@@ -1,3 +1,4 @@
+import { ConfigError } from "../../src/errors.ts";
 import { assertEquals, assertMatch, assertThrows } from "../support/assert.ts";
 import {
   explainDenied,
@@ -22,11 +23,27 @@ Deno.test("resolveScope() leaves out a kind that is absent, false or an empty li
 
 Deno.test("resolveScope() resolves paths against the supervisor's folder", () => {
   const { read, run } = scopeOf({
-    read: ["data", "./a/../b", "/abs", new URL("file:///x/with%20space")],
+    read: ["data", "./a/../b", "/abs", new URL("file:///x/with%20space"), "."],
     run: ["git", "./bin/tool"],
   });
-  assertEquals(read, ["/srv/app dir/data", "/srv/app dir/b", "/abs", "/x/with space"]);
+  assertEquals(read, [
+    "/srv/app dir/data",
+    "/srv/app dir/b",
+    "/abs",
+    "/x/with space",
+    "/srv/app dir/",
+  ]);
   assertEquals(run, ["git", "/srv/app dir/bin/tool"]);
+});
+
+Deno.test("resolveScope() grants the path that a name says, whatever it holds", () => {
+  const names = ["a#b/c", "what?", "100%/x", "a:b/c", "a\\b", "a\nb"];
+  assertEquals(scopeOf({ read: names }).read, names.map((name) => `/srv/app dir/${name}`));
+});
+
+Deno.test("resolveScope() takes hosts as Deno's flag does", () => {
+  const net = ["example.com", "example.com:443", "*.example.com", "10.0.0.1:80", "[::1]:6379"];
+  assertEquals(scopeOf({ net }), { net });
 });
 
 Deno.test("resolveScope() refuses what a worker cannot be given, naming kind, value and what is allowed", () => {
@@ -41,6 +58,12 @@ Deno.test("resolveScope() refuses what a worker cannot be given, naming kind, va
     [{ disk: true }, /permissions\.disk.*read, write, net, env, sys, run, ffi/],
     [{ read: [""] }, /permissions\.read/],
     [{ read: 5 }, /permissions\.read.*5/],
+    [{ read: ["/a\0b"] }, /permissions\.read/],
+    [{ net: ["example.com:70000"] }, /permissions\.net.*"example\.com:70000".*host:port/],
+    [{ net: ["[::::]:1"] }, /permissions\.net.*"\[::::\]:1"/],
+    [{ net: ["a..b"] }, /permissions\.net.*"a\.\.b"/],
+    ["inherit", /permissions.*object.*"inherit".*inherit nothing/],
+    [null, /permissions.*object.*null/],
   ];
   for (const [permissions, pattern] of cases) {
     assertMatch(assertThrows(() => scopeOf(permissions), TypeError).message, pattern);
@@ -61,6 +84,14 @@ Deno.test("permissionFlags() grants the lists and what the library needs, and na
     "--allow-env=AGENTEXEC_WORKER",
     "--ignore-env",
   ]);
+});
+
+Deno.test("permissionFlags() refuses a needed file whose path Deno would read as two", () => {
+  const needs = { ...NOTHING, read: ["/data/a,/etc"] };
+  assertMatch(
+    assertThrows(() => permissionFlags({}, needs), ConfigError).message,
+    /read of "\/data\/a,\/etc".*comma/,
+  );
 });
 
 Deno.test("permissionFlags() does not narrow a kind that is granted whole", () => {
@@ -103,4 +134,9 @@ Deno.test("explainDenied() names a variable that is set here and not granted, by
     'OPENAI_API_KEY is set here but not granted: permissions: { env: ["OPENAI_API_KEY"] }',
   );
   assertEquals(explainDenied("MY_KEYS and API_KEY", { environment }), undefined);
+});
+
+Deno.test("explainDenied() passes over names that no program would miss, and bears any name", () => {
+  const environment = ["_", "BASH_FUNC_which()", "A(B"];
+  assertEquals(explainDenied("the _ helper, A(B", { environment }), undefined);
 });
