@@ -271,7 +271,10 @@ function denoArguments(given: readonly string[]): readonly string[] {
           JSON.stringify(argument),
       );
     }
-    if (/^--(allow|deny|ignore)-(all|read|write|net|env|sys|run|ffi|import)\b/.test(argument)) {
+    // A permission set is a list of the configuration file, which would be granted besides.
+    const permission =
+      /^--((allow|deny|ignore)-(all|read|write|net|env|sys|run|ffi|import)|permission-set)\b/;
+    if (permission.test(argument)) {
       if (argument.startsWith("--allow-import=")) continue;
       throw new TypeError(
         `Cannot use 'denoArgs': ${argument} is a permission, say it in the option 'permissions'`,

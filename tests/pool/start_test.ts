@@ -102,6 +102,7 @@ Deno.test("options that cannot work are refused when the pool is made, by name a
     [{ gracefulShutdownTimeout: { seconds: -1 } }, /gracefulShutdownTimeout.*seconds.*-1/],
     [{ lease: { milliseconds: 1 } }, /lease.*at least/],
     [{ denoArgs: ["--allow-all"] }, /denoArgs.*--allow-all.*permissions/],
+    [{ denoArgs: ["--permission-set=all"] }, /denoArgs.*--permission-set=all.*permissions/],
     [{ interrupted: "drop" }, /interrupted.*"requeue" or "cancel".*"drop"/],
     [{ workers: 3 }, /'workers' is no option/],
     [{ brokerHosts: ["nowhere"] }, /brokerHosts.*host:port.*"nowhere"/],
