@@ -81,7 +81,7 @@ async function install(packages: readonly string[]): Promise<void> {
   const command = `apt-get update && apt-get install -y ${packages.join(" ")}`;
   const debian = Deno.build.os === "linux" && isFile("/usr/bin/apt-get");
   if (!debian || Deno.uid() !== 0) {
-    throw new Error(`Cannot run the tests without ${packages.join(", ")}: install with ${command}`);
+    throw new Error(`Cannot go on without ${packages.join(", ")}: install with ${command}`);
   }
   console.error(`Installing ${packages.join(", ")}: ${command}`);
   await apt(["update"]);

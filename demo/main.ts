@@ -1,0 +1,196 @@
+/**
+ * The demo: counts lines, words and bytes of all text files of a folder, one task per file, in workers that
+ * may read that folder and nothing else.
+ *
+ * Run: `deno task demo -- DIRECTORY`, which is
+ *
+ * ```sh
+ * deno run --no-prompt --allow-read --allow-net --allow-env --allow-sys=uid --allow-write=.agentexec \
+ *   --allow-run=deno,sh demo/main.ts DIRECTORY
+ * ```
+ *
+ * `--allow-read` without a list since any folder may be asked for, `--allow-net` and `--allow-env` since the
+ * environment may name servers anywhere, `sh` for starting private ones. The workers get none of this.
+ *
+ * @module
+ */
+import { CONF, Pool } from "@agentexec/core";
+import { findFiles, type FoundFiles } from "./files.ts";
+import { type DemoOptions, HELP, parseOptions, UsageError } from "./options.ts";
+import { formatReport } from "./report_table.ts";
+import { countDone, findRun, finishRun, queueOf, type Run } from "./run.ts";
+import { printable, Screen } from "./screen.ts";
+import { openServers, type Servers } from "./servers/servers.ts";
+import { POOL_NAME, type Report } from "./tasks.ts";
+
+const PROJECT = decodeURIComponent(new URL("..", import.meta.url).pathname);
+
+/** How long a stop waits for the files that are being read. */
+const STOP_TIMEOUT = { seconds: 30 };
+
+const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
+
+/** What the demo works on. */
+interface Job {
+  readonly directory: string;
+  readonly found: FoundFiles;
+  readonly options: DemoOptions;
+  readonly screen: Screen;
+}
+
+/** Runs the demo and gives its exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    const options = parseOptions(args);
+    if (options.help) {
+      console.log(HELP);
+      return EXIT.done;
+    }
+    const directory = await realDirectory(options.directory);
+    return await demo(directory, options);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`${error.message}\n\n${HELP}`);
+      return EXIT.usage;
+    }
+    console.error(error instanceof Error ? `${error.name}: ${error.message}` : error);
+    return EXIT.failed;
+  }
+}
+
+async function demo(directory: string, options: DemoOptions): Promise<number> {
+  // From the first moment to the last: a signal must neither leave servers behind nor cut their end short.
+  using interrupt = new Interrupt();
+  await using screen = await Screen.open();
+  const found = await findFiles(directory);
+  screen.print(describe(directory, found));
+  const job = { directory, found, options, screen };
+  try {
+    await using servers = await openServers({
+      folder: `${Deno.cwd()}/.agentexec/demo`,
+      fresh: options.fresh,
+      signal: interrupt.signal,
+      onStep: (text) => screen.print(text),
+    });
+    return await work(job, servers, interrupt.signal);
+  } catch (error) {
+    if (!interrupt.signal.aborted || error !== interrupt.signal.reason) throw error;
+    screen.print("Stopped before the workers were started");
+    return EXIT.stopped;
+  }
+}
+
+async function work(job: Job, servers: Servers, interrupt: AbortSignal): Promise<number> {
+  const { directory, found, options, screen } = job;
+  const queueName = queueOf(directory);
+  // The module of the workers declares the pool as well, and finds its queue here.
+  Deno.env.set("AGENTEXEC_QUEUE_NAME", queueName);
+  await using pool = new Pool({
+    name: POOL_NAME,
+    queueName,
+    brokerUrl: servers.brokerUrl,
+    databaseUrl: servers.databaseUrl,
+    entrypoint: new URL("./worker.ts", import.meta.url),
+    permissions: { read: [directory] },
+    numWorkers: options.numWorkers ?? CONF.numWorkers,
+    gracefulShutdownTimeout: STOP_TIMEOUT,
+    maxResultBytes: 256 * 1024 * 1024, // The report has a row for every file.
+  });
+  await pool.migrate();
+  const run = await findRun(pool, directory);
+  interrupt.throwIfAborted();
+  screen.print(
+    run.begun ? `Going on with run ${run.generation}` : `Beginning run ${run.generation}`,
+  );
+  const report = await runWhileWorking(pool, (signal) =>
+    finishRun({
+      pool,
+      run,
+      files: found.files,
+      signal,
+      onProgress: (progress) => screen.showProgress(progress),
+    }));
+  screen.hideProgress();
+  if (report === null) return await sayHowToGoOn(job, pool, run);
+  screen.print(`\n${formatReport(report)}`);
+  return report.failed.every(({ unreadable }) => unreadable) ? EXIT.done : EXIT.failed;
+}
+
+/**
+ * Runs the pool until the work is done; null where a signal ended the pool before. The pool itself knows what
+ * the first and the second Ctrl+C mean.
+ */
+async function runWhileWorking(
+  pool: Pool,
+  work: (signal: AbortSignal) => Promise<Report>,
+): Promise<Report | null> {
+  const stopped = new AbortController();
+  const running = pool.run().finally(() => stopped.abort());
+  const working = work(stopped.signal);
+  try {
+    return await Promise.race([working, running.then(() => null)]);
+  } finally {
+    await pool.shutdown();
+    // What the work still waits for has ended with the pool.
+    await Promise.allSettled([working]);
+    await running;
+  }
+}
+
+async function sayHowToGoOn({ directory, found, screen }: Job, pool: Pool, run: Run) {
+  const done = await countDone(pool, run);
+  screen.print(
+    `Stopped after ${done} of ${found.files.length} files; to go on: deno task demo -- ` +
+      printable(directory),
+  );
+  return EXIT.stopped;
+}
+
+/** The folder as the workers' permission has to name it. */
+async function realDirectory(given: string | undefined): Promise<string> {
+  // deno task runs in the project's folder, and says where it was called.
+  const base = Deno.env.get("INIT_CWD") ?? Deno.cwd();
+  const path = given === undefined ? PROJECT : given.startsWith("/") ? given : `${base}/${given}`;
+  try {
+    const directory = await Deno.realPath(path);
+    if ((await Deno.stat(directory)).isDirectory) return directory;
+  } catch (error) {
+    throw new UsageError(`Cannot look through '${path}': ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  throw new UsageError(`Cannot look through '${path}': it is no folder`);
+}
+
+function describe(directory: string, { files, binary, closedFolders }: FoundFiles): string {
+  return [
+    `${files.length} text files in ${printable(directory)}, ${binary} others left out`,
+    ...closedFolders.map((folder) => `${printable(folder)} cannot be read and is left out`),
+  ].join("\n");
+}
+
+/** The signals that end a program, without their usual effect. */
+class Interrupt implements Disposable {
+  static readonly #SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  readonly #abort = new AbortController();
+  readonly #listener = () =>
+    this.#abort.abort(new DOMException("A signal asked the demo to stop", "AbortError"));
+
+  constructor() {
+    for (const signal of Interrupt.#SIGNALS) Deno.addSignalListener(signal, this.#listener);
+  }
+
+  /** Aborts at the first of them. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of Interrupt.#SIGNALS) Deno.removeSignalListener(signal, this.#listener);
+  }
+}
+
+if (import.meta.main) {
+  // run() may have set a code of its own, for a stop that was forced.
+  Deno.exitCode = await main(Deno.args) || Deno.exitCode;
+}
