@@ -21,7 +21,7 @@ import { formatReport } from "./report_table.ts";
 import { countDone, findRun, finishRun, queueOf, type Run } from "./run.ts";
 import { printable, Screen } from "./screen.ts";
 import { openServers, type Servers } from "./servers/servers.ts";
-import { POOL_NAME, type Report } from "./tasks.ts";
+import { POOL_NAME } from "./tasks.ts";
 
 const PROJECT = decodeURIComponent(new URL("..", import.meta.url).pathname);
 
@@ -102,14 +102,19 @@ async function work(job: Job, servers: Servers, interrupt: AbortSignal): Promise
   screen.print(
     run.begun ? `Going on with run ${run.generation}` : `Beginning run ${run.generation}`,
   );
-  const report = await runWhileWorking(pool, (signal) =>
+  const report = await runPoolFor(
+    pool,
     finishRun({
       pool,
       run,
       files: found.files,
-      signal,
+      signal: interrupt,
       onProgress: (progress) => screen.showProgress(progress),
-    }));
+    }),
+  ).catch((error: unknown) => {
+    if (error === interrupt.reason) return null;
+    throw error;
+  });
   screen.hideProgress();
   if (report === null) return await sayHowToGoOn(job, pool, run);
   screen.print(`\n${formatReport(report)}`);
@@ -117,23 +122,18 @@ async function work(job: Job, servers: Servers, interrupt: AbortSignal): Promise
 }
 
 /**
- * Runs the pool until the work is done; null where a signal ended the pool before. The pool itself knows what
- * the first and the second Ctrl+C mean.
+ * Runs the pool until the work is done, or as long as it runs: it knows itself what the first Ctrl+C means and
+ * what the second.
  */
-async function runWhileWorking(
-  pool: Pool,
-  work: (signal: AbortSignal) => Promise<Report>,
-): Promise<Report | null> {
-  const stopped = new AbortController();
-  const running = pool.run().finally(() => stopped.abort());
-  const working = work(stopped.signal);
+async function runPoolFor<T>(pool: Pool, work: Promise<T>): Promise<T> {
+  const running = pool.run();
   try {
-    return await Promise.race([working, running.then(() => null)]);
+    // A pool that could not be started is what is wrong, not that the work then gets no answer.
+    return await Promise.race([work, running.then(() => work)]);
   } finally {
     await pool.shutdown();
-    // What the work still waits for has ended with the pool.
-    await Promise.allSettled([working]);
     await running;
+    await Promise.allSettled([work]);
   }
 }
 

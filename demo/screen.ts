@@ -8,7 +8,10 @@ import { configure, type LogRecord, reset } from "@logtape/logtape";
 import type { RunProgress } from "./run.ts";
 
 const CLEAR_LINE = "\r\u001b[K";
+/** What the bar's text takes. */
 const MARGIN = 30;
+/** Where the terminal does not say how wide it is. */
+const USUAL_COLUMNS = 80;
 
 /** Standard output. Nothing is lost or out of order, and a terminal that is paused stops no task. */
 export class Screen implements AsyncDisposable {
@@ -33,7 +36,7 @@ export class Screen implements AsyncDisposable {
   /** Shows how far the run is, on a terminal. */
   showProgress({ done, all }: RunProgress): void {
     if (!this.#isTerminal) return;
-    const { columns } = Deno.consoleSize();
+    const columns = Deno.consoleSize().columns || USUAL_COLUMNS;
     const width = Math.max(10, columns - MARGIN);
     const share = all === 0 ? 1 : done / all;
     const full = Math.floor(share * width);
