@@ -23,6 +23,20 @@ rm "$1/password"
 mv "$1/new" "$1/data"
 `;
 
+/**
+ * Removes the mark of a server that was killed where its process id is that of a process which only waits to be
+ * forgotten (in a container without an init) or of another program by now: Postgres takes both for a server.
+ */
+const FORGET_KILLED = `
+pid=$(head -n 1 "$1/postmaster.pid" 2>/dev/null) || exit 0
+if [ -d /proc/self ]; then process=$(cat "/proc/$pid/stat" 2>/dev/null)
+else process="($(ps -o comm= -p "$pid" | sed "s|.*/||")) $(ps -o stat= -p "$pid")"; fi
+case "$process" in
+  *"(postgres) "[!ZX]*) ;;
+  *) rm -f "$1/postmaster.pid" ;;
+esac
+`;
+
 /** Postgres. */
 export const postgres: ServerKind = {
   name: "Postgres",
@@ -83,6 +97,7 @@ class Cluster {
   async start(port: number): Promise<{ readonly success: boolean; readonly output: string }> {
     const log = `${this.#folder}/log`;
     await this.#run(["rm", "-f", log]);
+    await this.#run(["sh", "-c", FORGET_KILLED, "sh", `${this.#folder}/data`]);
     const options = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''`;
     const started = await this.#control("start", "-w", "-t", "60", "-l", log, "-o", options);
     if (started.success) return started;
