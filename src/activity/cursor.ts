@@ -4,6 +4,8 @@
  * @module
  */
 
+import { validate as isUuid } from "uuid";
+
 /** The last activity of a page. */
 export interface Position {
   /** Its time, to the database's last digit. */
@@ -14,7 +16,10 @@ export interface Position {
 
 /** A position as text. */
 export function encodeCursor({ createdAt, agentId }: Position): string {
-  return btoa(`${createdAt} ${agentId}`).replaceAll("=", "");
+  return btoa(`${createdAt} ${agentId}`).replaceAll("=", "").replaceAll("+", "-").replaceAll(
+    "/",
+    "_",
+  );
 }
 
 /**
@@ -23,9 +28,10 @@ export function encodeCursor({ createdAt, agentId }: Position): string {
  * @throws {RangeError} If it is no cursor.
  */
 export function decodeCursor(text: string): Position {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z) ([0-9a-f-]{36})$/.exec(plain(text));
+  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z) (\S+)$/.exec(plain(text));
   const [, createdAt, agentId] = match ?? [];
-  if (createdAt === undefined || agentId === undefined) {
+  const isTime = createdAt !== undefined && !Number.isNaN(Date.parse(createdAt));
+  if (!isTime || agentId === undefined || !isUuid(agentId)) {
     throw new RangeError("Cannot list activities: 'after' must be the 'next' of the page before");
   }
   return { createdAt, agentId };
@@ -33,7 +39,7 @@ export function decodeCursor(text: string): Position {
 
 function plain(text: string): string {
   try {
-    return atob(text);
+    return atob(text.replaceAll("-", "+").replaceAll("_", "/"));
   } catch {
     // No base64, so no cursor: the caller says so.
     return "";

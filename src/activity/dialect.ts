@@ -18,6 +18,11 @@ export function jsonOf(dialect: Dialect, text: string | null): RawBuilder<unknow
   return dialect === "postgres" ? sql`cast(${text}::text as jsonb)` : sql`${text}`;
 }
 
+/** JSON as JavaScript writes it: the same value is then the same text, which filters in SQLite need. */
+export function plainJson(json: string): string {
+  return JSON.stringify(JSON.parse(json));
+}
+
 /** A JSON column as text. */
 export function jsonText(dialect: Dialect, column: string): RawBuilder<string | null> {
   return dialect === "postgres" ? sql`${sql.ref(column)}::text` : sql`${sql.ref(column)}`;

@@ -4,9 +4,12 @@
  *
  * @module
  */
-import { expressionBuilder, type Kysely, sql, type Transaction } from "kysely";
+import { createHash } from "node:crypto";
+import { type Kysely, sql } from "kysely";
 import { IncompatibleError, MigrationError } from "../errors.ts";
+import { type Dialect, inTransaction } from "./dialect.ts";
 import { failureOf } from "./failure.ts";
+import { metadataMember } from "./filters.ts";
 import { initial } from "./migrations/initial.ts";
 
 /** What a migration works on. */
@@ -14,7 +17,7 @@ export interface MigrationContext {
   /** The transaction. */
   readonly db: Kysely<unknown>;
   /** Whose SQL. */
-  readonly dialect: "postgres" | "sqlite";
+  readonly dialect: Dialect;
   /** The prefix of the tables. */
   readonly prefix: string;
 }
@@ -33,6 +36,9 @@ export interface Migration {
 
 /** All of them, in order. */
 export const MIGRATIONS: readonly Migration[] = [initial];
+
+/** How often a migrator that lost a race looks again. */
+const RACES = 20;
 
 const NEWEST = Math.max(...MIGRATIONS.map(({ id }) => id));
 
@@ -54,10 +60,9 @@ interface Applied {
  * @throws {MigrationError} If a newer version made them such that this one may not use them.
  */
 export async function migrate(options: MigrateOptions): Promise<void> {
-  await inTransaction(options, async (db) => {
+  await withoutRaces(options, async (db) => {
     const context = { ...options, db };
-    const applied = await readApplied(context);
-    if (applied === undefined) await refuseForeign(context);
+    await refuseForeign(context);
     await createBookkeeping(context);
     await lock(context);
     const now = await readApplied(context) ?? [];
@@ -82,8 +87,8 @@ export async function migrate(options: MigrateOptions): Promise<void> {
  * @throws {IncompatibleError} If tables of their names are another program's.
  */
 export async function checkMigrated(context: MigrationContext): Promise<void> {
+  await refuseForeign(context);
   const applied = await readApplied(context);
-  if (applied === undefined) await refuseForeign(context);
   const version = Math.max(0, ...(applied ?? []).map(({ id }) => id));
   if (version < NEWEST) {
     throw new MigrationError(
@@ -106,37 +111,18 @@ function refuseNewer(applied: readonly Applied[]): void {
   );
 }
 
-async function inTransaction(
+async function withoutRaces(
   context: MigrationContext,
   body: (db: Kysely<unknown>) => Promise<void>,
 ): Promise<void> {
   for (let attempt = 1;; attempt++) {
     try {
-      return await (context.dialect === "postgres"
-        ? context.db.transaction().execute((transaction: Transaction<unknown>) => body(transaction))
-        : immediately(context.db, body));
+      return await inTransaction(context.db, context.dialect, body);
     } catch (error) {
       // Two processes that create the same table at once: the loser finds it made when it looks again.
-      if (attempt === 10 || !isRace(error)) throw error;
+      if (attempt === RACES || !isRace(error)) throw error;
     }
   }
-}
-
-/** SQLite upgrades no reading transaction to a writing one while another writes: it begins as one. */
-async function immediately(
-  db: Kysely<unknown>,
-  body: (db: Kysely<unknown>) => Promise<void>,
-): Promise<void> {
-  await db.connection().execute(async (connection) => {
-    await sql`begin immediate`.execute(connection);
-    try {
-      await body(connection);
-      await sql`commit`.execute(connection);
-    } catch (error) {
-      await sql`rollback`.execute(connection);
-      throw error;
-    }
-  });
 }
 
 function isRace(error: unknown): boolean {
@@ -198,9 +184,16 @@ async function readApplied(context: MigrationContext): Promise<readonly Applied[
   }
 }
 
+/**
+ * Ours are made in one transaction with the bookkeeping: where that is not there even after a table was
+ * seen, the table is another program's.
+ */
 async function refuseForeign(context: MigrationContext): Promise<void> {
   for (const name of ["activity", "activity_log"]) {
-    if (await exists(context, name)) throw foreign(context, `${context.prefix}${name}`);
+    if (!await exists(context, name)) continue;
+    if (await readApplied(context) === undefined) {
+      throw foreign(context, `${context.prefix}${name}`);
+    }
   }
 }
 
@@ -212,18 +205,16 @@ function foreign({ prefix }: MigrationContext, name: string, cause?: unknown): I
   );
 }
 
-/** In Postgres alone: an SQLite of one machine is scanned fast enough, and cannot bind a path in an index. */
-async function createMetadataIndex(
-  { db, dialect, prefix }: MigrationContext,
-  key: string,
-): Promise<void> {
-  if (dialect !== "postgres") return;
-  const name = `${prefix}activity_by_${key.toLowerCase().replace(/[^a-z0-9_]/g, "_")}`;
-  const { ref } = expressionBuilder<
-    { activity: { metadata: Record<string, unknown> } },
-    "activity"
-  >();
-  await db.schema.createIndex(name).ifNotExists().on(`${prefix}activity`)
-    .expression(ref("metadata", "->").key(key))
-    .execute();
+/**
+ * An index for filters on one member of the metadata. A table that is in use and large takes writes again
+ * only when it is built; an index of the same name that an operator made `concurrently` before is left.
+ */
+async function createMetadataIndex(context: MigrationContext, key: string): Promise<void> {
+  const { db, dialect, prefix } = context;
+  // The hash tells apart keys that read alike once they are cut to what a name may hold.
+  const hash = createHash("sha256").update(key).digest("hex").slice(0, 10);
+  const shown = key.toLowerCase().replace(/[^a-z0-9_]/g, "_").slice(0, 10);
+  await sql`create index if not exists ${sql.id(`${prefix}metadata_${shown}_${hash}`)}
+    on ${table(context, "activity")} ((${metadataMember(dialect, key)}), created_at, agent_id)`
+    .execute(db);
 }

@@ -3,22 +3,27 @@
  *
  * @module
  */
-import { sql } from "kysely";
-import { v7 as uuid } from "uuid";
+import { type Kysely, sql } from "kysely";
 import { ActivityOwnedError, AgentexecError } from "../errors.ts";
 import { sanitizeText } from "../task/text.ts";
 import type { ActivityStatus } from "./activity.ts";
-import { jsonOf, nowOf } from "./dialect.ts";
+import { jsonOf, nowOf, plainJson } from "./dialect.ts";
 import type { Session } from "./session.ts";
 
 /** A record to be made. */
 export interface NewRecordRow {
+  /** Its id. */
+  readonly agentId: string;
   /** What it is of. */
   readonly taskName: string;
   /** Its first message. */
   readonly message?: string | undefined;
-  /** The metadata's JSON: an object. */
-  readonly metadata: string;
+  /**
+   * The metadata's JSON: an object.
+   *
+   * @default {"{}"}
+   */
+  readonly metadata?: string | undefined;
 }
 
 /** What is said of a record. */
@@ -31,86 +36,106 @@ export interface RecordChange {
   readonly percentage?: number | undefined;
   /** What went wrong. */
   readonly error?: string | undefined;
+  /** Whether a try before may have done it already. */
+  readonly again?: boolean;
 }
 
 const MESSAGE_BYTES = 1_024;
 const ERROR_BYTES = 16 * 1_024;
 
-/** Makes a record; it is `queued` until its first update. Answers with its id. */
+/** Makes a record; it is `queued` until its first update, which makes it `running`. Answers with its id. */
 export async function createRecord(session: Session, record: NewRecordRow): Promise<string> {
   const { dialect } = session;
-  const agentId = uuid();
-  const message = record.message === undefined ? null : sanitizeText(record.message, MESSAGE_BYTES);
-  await sql`
-    insert into ${session.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at)
-    values (${agentId}, 'record', ${record.taskName}, 'queued', ${
-    jsonOf(dialect, record.metadata)
-  }, ${message},
-      ${nowOf(dialect)}, ${nowOf(dialect)})
-    on conflict do nothing`.execute(session.db);
-  await addLine(session, agentId, { status: "queued", message: message ?? undefined });
+  const { agentId } = record;
+  const message = cut(record.message, MESSAGE_BYTES);
+  const now = nowOf(dialect);
+  await session.transaction(async (db) => {
+    const { rows } = await sql`
+      insert into ${session.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at)
+      values (${agentId}, 'record', ${record.taskName}, 'queued', ${
+      jsonOf(dialect, plainJson(record.metadata ?? "{}"))
+    }, ${message}, ${now}, ${now})
+      on conflict do nothing returning agent_id`.execute(db);
+    if (rows.length > 0) await addLine(session, db, { agentId, status: "queued", message });
+  });
   return agentId;
 }
 
-/** Brings a record on, or to its end. */
+/**
+ * Brings a record on, or to its end.
+ *
+ * @throws {RangeError} If there is none of that id.
+ * @throws {ActivityOwnedError} If it is a task's.
+ * @throws {AgentexecError} If it has ended.
+ */
 export async function changeRecord(
   session: Session,
   agentId: string,
   change: RecordChange,
 ): Promise<void> {
-  const { dialect } = session;
-  const now = nowOf(dialect);
+  const now = nowOf(session.dialect);
   const { status, percentage = null } = change;
-  const message = change.message === undefined ? null : sanitizeText(change.message, MESSAGE_BYTES);
-  const error = change.error === undefined ? null : sanitizeText(change.error, ERROR_BYTES);
+  const message = cut(change.message, MESSAGE_BYTES);
+  const error = cut(change.error, ERROR_BYTES);
   const ends = status !== "running";
-  const { rows } = await sql`
-    update ${session.activity} set status = ${status},
-      message = coalesce(${message}, message),
-      percentage = coalesce(${percentage}, percentage),
-      error = coalesce(${error}, error),
-      started_at = coalesce(started_at, ${now}),
-      ended_at = ${ends ? now : sql`ended_at`}
-    where agent_id = ${agentId} and kind = 'record' and status in ('queued', 'running')
-    returning agent_id`.execute(session.db);
-  if (rows.length === 0) throw await whyNot(session, agentId);
-  await addLine(session, agentId, { ...change, message: message ?? undefined });
+  await session.transaction(async (db) => {
+    const { rows } = await sql`
+      update ${session.activity} set status = ${status},
+        message = coalesce(${message}, message),
+        percentage = coalesce(${percentage}, percentage),
+        error = coalesce(${error}, error),
+        started_at = coalesce(started_at, ${now}),
+        ended_at = ${ends ? now : sql`ended_at`}
+      where agent_id = ${agentId} and kind = 'record' and status in ('queued', 'running')
+      returning agent_id`.execute(db);
+    if (rows.length === 0) return await refuse(session, db, agentId, change);
+    await addLine(session, db, { agentId, status, message, percentage });
+  });
 }
 
-async function addLine(session: Session, agentId: string, line: RecordChange): Promise<void> {
-  const { status, message = null, percentage = null } = line;
-  // Records have no runs, so all of their lines stand under token 0, numbered by the database.
+interface Line {
+  readonly agentId: string;
+  readonly status: ActivityStatus;
+  readonly message: string | null;
+  readonly percentage?: number | null;
+}
+
+/** Records have no runs: all of their lines stand under token 0, one behind the other. */
+async function addLine(session: Session, db: Kysely<unknown>, line: Line): Promise<void> {
+  const { agentId, status, message, percentage = null } = line;
+  // The row, which this transaction has changed, keeps others from numbering a line meanwhile.
   await sql`
     insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
-    select ${idOf(session, agentId)}, 0, coalesce(max(seq), -1) + 1, ${status}, ${message}, ${
-    percentageOf(session, percentage)
-  },
+    select a.agent_id, 0,
+      coalesce((select max(l.seq) + 1 from ${session.log} as l
+        where l.agent_id = a.agent_id and l.token = 0), 0),
+      cast(${status} as text), cast(${message} as text), cast(${percentage} as double precision),
       ${nowOf(session.dialect)}
-    from ${session.log} where agent_id = ${agentId}
-    on conflict do nothing`.execute(session.db);
+    from ${session.activity} as a where a.agent_id = ${agentId}`.execute(db);
 }
 
-/** Postgres has to be told the type of a parameter that stands in a select list. */
-function idOf({ dialect }: Session, agentId: string) {
-  return dialect === "postgres" ? sql`${agentId}::uuid` : sql`${agentId}`;
+function cut(text: string | undefined, bytes: number): string | null {
+  return text === undefined ? null : sanitizeText(text, bytes);
 }
 
-function percentageOf({ dialect }: Session, percentage: number | null) {
-  return dialect === "postgres" ? sql`${percentage}::double precision` : sql`${percentage}`;
-}
-
-async function whyNot(session: Session, agentId: string): Promise<Error> {
+async function refuse(
+  session: Session,
+  db: Kysely<unknown>,
+  agentId: string,
+  { status, again }: RecordChange,
+): Promise<void> {
   const { rows } = await sql<{ kind: string; status: string }>`
-    select kind, status from ${session.activity} where agent_id = ${agentId}`.execute(session.db);
+    select kind, status from ${session.activity} where agent_id = ${agentId}`.execute(db);
   const [row] = rows;
   if (row === undefined) {
-    return new RangeError(`Cannot change activity ${agentId}: there is none of that id`);
+    throw new RangeError(`Cannot change activity ${agentId}: there is none of that id`);
   }
   if (row.kind !== "record") {
-    return new ActivityOwnedError(
+    throw new ActivityOwnedError(
       `Cannot change activity ${agentId}: it is a task's, which the worker that runs it writes alone`,
       { agentId },
     );
   }
-  return new AgentexecError(`Cannot change activity ${agentId}: it has ended (${row.status})`);
+  if (again === true && row.status === status) return;
+  throw new AgentexecError(`Cannot change activity ${agentId}: it has ended (${row.status})`);
 }

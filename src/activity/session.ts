@@ -10,7 +10,7 @@ import { ConnectionError, IncompatibleError } from "../errors.ts";
 import type { Database } from "../task/context.ts";
 import { openDatabase } from "./connection.ts";
 import { type Dialect, inTransaction } from "./dialect.ts";
-import { failureOf, toConnectionError } from "./failure.ts";
+import { DatabaseTimeout, failureOf, toConnectionError } from "./failure.ts";
 
 /** What a session is made from. */
 export interface SessionOptions {
@@ -43,6 +43,20 @@ const RETRY_FOR_MS = 2_000;
 const CLOSE_MS = 650;
 /** How long a statement of the store may take. */
 const STATEMENT_MS = 15_000;
+/** How long a statement of a migration may take. */
+const MIGRATE_MS = 3_600_000;
+/** How long a call over a connection that the program made may take: nobody else ends it. */
+const FOREIGN_CALL_MS = 30_000;
+
+/** What migrations work on. */
+export interface Migrating {
+  /** The connection. */
+  readonly db: Kysely<unknown>;
+  /** Whose SQL it speaks. */
+  readonly dialect: Dialect;
+  /** The prefix of the tables. */
+  readonly prefix: string;
+}
 
 /** A connection and what belongs to it. */
 export class Session {
@@ -54,9 +68,12 @@ export class Session {
   readonly prefix: string;
   /** The connection. */
   readonly db: Kysely<unknown>;
+  readonly #options: SessionOptions;
   #closed: Promise<void> | undefined;
 
+  /** Makes no connection. */
   constructor(options: SessionOptions) {
+    this.#options = options;
     const { address, db, connections, tablePrefix } = options;
     this.address = showDatabase(address);
     this.dialect = address.kind;
@@ -92,6 +109,21 @@ export class Session {
     });
   }
 
+  /**
+   * Migrates over a connection of its own, on which a statement may take its time: an index over a large
+   * table does, and so does whoever waits for another process that migrates.
+   */
+  async migrating(body: (session: Migrating) => Promise<void>): Promise<void> {
+    const { address, db: make } = this.#options;
+    const db: Kysely<unknown> = openDatabase(address, { db: make, statementMs: MIGRATE_MS });
+    try {
+      const { dialect, prefix } = this;
+      await this.retrying("migrate", () => body({ db, dialect, prefix }));
+    } finally {
+      await db.destroy();
+    }
+  }
+
   /** Makes a transaction that may write. */
   async transaction<T>(body: (db: Kysely<unknown>) => Promise<T>): Promise<T> {
     return await inTransaction(this.db, this.dialect, body);
@@ -100,7 +132,10 @@ export class Session {
   /** Makes a call; trouble with the connection becomes a `ConnectionError`. */
   async call<T>(doing: string, body: () => Promise<T>): Promise<T> {
     try {
-      return await body();
+      return await (this.#options.db === undefined ? body() : withDeadline(body(), {
+        ms: FOREIGN_CALL_MS,
+        error: () => new DatabaseTimeout(`it has not answered for ${FOREIGN_CALL_MS / 1_000} s`),
+      }));
     } catch (error) {
       throw toConnectionError(error, doing, this.address);
     }

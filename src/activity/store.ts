@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { v7 as uuid } from "uuid";
 import type { ActivityMessages, DatabaseAddress } from "../config.ts";
 import type { Database } from "../task/context.ts";
 import type {
@@ -19,10 +20,11 @@ import type {
   TaskRow,
   WriteOutcome,
 } from "./activity.ts";
+import { checkMetadataKey } from "./filters.ts";
 import { readMetrics } from "./metrics.ts";
 import { checkMigrated, migrate } from "./migrator.ts";
 import { countActivities, listActivities, readDetail } from "./queries.ts";
-import { changeRecord, createRecord, type NewRecordRow } from "./records.ts";
+import { changeRecord, createRecord, type NewRecordRow, type RecordChange } from "./records.ts";
 import { Session } from "./session.ts";
 import {
   cancelTask,
@@ -90,6 +92,7 @@ export class ActivityStore {
     this.#messages = options.messages;
     this.#storeContext = options.storeContext ?? true;
     this.#metadataIndexes = options.metadataIndexes ?? [];
+    for (const key of this.#metadataIndexes) checkMetadataKey(key, "index metadata");
   }
 
   /** The address as it may be shown. */
@@ -109,10 +112,13 @@ export class ActivityStore {
 
   /** Brings the tables up to this version. */
   migrate(): Promise<void> {
-    const { db, dialect, prefix } = this.#session;
-    return this.#session.call(
-      "migrate",
-      () => migrate({ db, dialect, prefix, metadataIndexes: this.#metadataIndexes }),
+    return this.#session.migrating((session) =>
+      migrate({
+        db: session.db,
+        dialect: session.dialect,
+        prefix: session.prefix,
+        metadataIndexes: this.#metadataIndexes,
+      })
     );
   }
 
@@ -181,8 +187,12 @@ export class ActivityStore {
   }
 
   /** Makes a record of the program's own; answers with its id. */
-  createRecord(record: NewRecordRow): Promise<string> {
-    return this.#session.call("create an activity", () => createRecord(this.#session, record));
+  createRecord(record: Omit<NewRecordRow, "agentId">): Promise<string> {
+    const agentId = uuid();
+    return this.#retrying(
+      "create an activity",
+      () => createRecord(this.#session, { message: this.#messages.create, ...record, agentId }),
+    );
   }
 
   /** Brings a record on. */
@@ -227,8 +237,13 @@ export class ActivityStore {
     return this.#retrying("read live tasks", () => liveTasks(this.#session, options));
   }
 
-  #change(id: string, change: Parameters<typeof changeRecord>[2]): Promise<void> {
-    return this.#session.call("change an activity", () => changeRecord(this.#session, id, change));
+  #change(id: string, change: Omit<RecordChange, "again">): Promise<void> {
+    // A second try that finds the record ended in the same way finds the work of the first.
+    let tries = 0;
+    return this.#retrying(
+      "change an activity",
+      () => changeRecord(this.#session, id, { ...change, again: tries++ > 0 }),
+    );
   }
 
   #retrying<T>(doing: string, body: () => Promise<T>): Promise<T> {

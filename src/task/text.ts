@@ -21,7 +21,8 @@ export function sanitizeText(text: string, maxBytes: number): string {
   return `${decoder.decode(bytes.subarray(0, end))}…`;
 }
 
-function isStorable(text: string): boolean {
+/** Whether a string holds neither a NUL nor half a surrogate pair. */
+export function isStorable(text: string): boolean {
   return !text.includes("\0") && text.isWellFormed();
 }
 
