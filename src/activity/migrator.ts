@@ -7,32 +7,11 @@
 import { createHash } from "node:crypto";
 import { type Kysely, sql } from "kysely";
 import { IncompatibleError, MigrationError } from "../errors.ts";
-import { type Dialect, inTransaction } from "./dialect.ts";
+import { inTransaction } from "./dialect.ts";
 import { failureOf } from "./failure.ts";
 import { metadataMember } from "./filters.ts";
 import { initial } from "./migrations/initial.ts";
-
-/** What a migration works on. */
-export interface MigrationContext {
-  /** The transaction. */
-  readonly db: Kysely<unknown>;
-  /** Whose SQL. */
-  readonly dialect: Dialect;
-  /** The prefix of the tables. */
-  readonly prefix: string;
-}
-
-/** One step of the schema. */
-export interface Migration {
-  /** Its number: the schema's version once it is applied. */
-  readonly id: number;
-  /** What it is called. */
-  readonly name: string;
-  /** The oldest version of the library's schema that may still work on the tables after it. */
-  readonly oldest: number;
-  /** Does it. */
-  up(context: MigrationContext): Promise<void>;
-}
+import type { Migration, MigrationContext } from "./migrations/migration.ts";
 
 /** All of them, in order. */
 export const MIGRATIONS: readonly Migration[] = [initial];

@@ -5,10 +5,20 @@
  * @module
  */
 import { type Kysely, sql } from "kysely";
-import { type ActivityStatus, TERMINAL, type WriteOutcome } from "./activity.ts";
+import {
+  type ActivityStatus,
+  type ActivityWrite,
+  TERMINAL,
+  type WriteOutcome,
+} from "./activity.ts";
 import { nowOf } from "./dialect.ts";
 import type { Session } from "./session.ts";
-import type { NumberedWrite } from "./writer.ts";
+
+/** A write with its number under its token. */
+export interface NumberedWrite extends ActivityWrite {
+  /** The number of its log line; that of `logFirst` is one less. */
+  readonly seq: number;
+}
 
 /** What became of each write, by task. */
 export type GroupOutcomes = ReadonlyMap<string, WriteOutcome>;

@@ -10,13 +10,7 @@ import { findUnstorableJson, sanitizeText } from "../task/text.ts";
 import { type ActivityWrite, TERMINAL, type WriteOutcome } from "./activity.ts";
 import { failureOf } from "./failure.ts";
 import type { Session } from "./session.ts";
-import { writeGroup } from "./write_group.ts";
-
-/** A write with its number under its token. */
-export interface NumberedWrite extends ActivityWrite {
-  /** The number of its log line; that of `logFirst` is one less. */
-  readonly seq: number;
-}
+import { type NumberedWrite, writeGroup } from "./write_group.ts";
 
 /** How one write is made. */
 export interface WriteOptions {

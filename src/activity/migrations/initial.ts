@@ -4,7 +4,7 @@
  * @module
  */
 import { type Kysely, sql } from "kysely";
-import type { Migration, MigrationContext } from "../migrator.ts";
+import type { Migration, MigrationContext } from "./migration.ts";
 
 /** The first schema. */
 export const initial: Migration = {
