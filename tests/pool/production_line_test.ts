@@ -24,12 +24,15 @@ Deno.test("a pool runs under the README's production line, its cache in an unusu
   await using database = await sharedPostgres().freshDatabase();
   const redisUrl = redis.url.replace("redis://", "redis://:s3cret-redis@");
   const databaseUrl = database.url.replace("postgres@", "postgres:s3cret-postgres@");
-  const denoDir = `${await Deno.makeTempDir()}/a cache, elsewhere`;
+  const top = await Deno.makeTempDir();
+  const denoDir = `${top}/a cache, elsewhere`;
   const env = {
     REDIS_URL: redisUrl,
     DATABASE_URL: databaseUrl,
     OPENAI_API_KEY: "s3cret-openai",
     DENO_DIR: denoDir,
+    // Where a cache would be looked for otherwise there is none.
+    HOME: top,
     NO_COLOR: "1",
   };
   const program = `${ROOT}tests/fixtures/pool.ts`;
@@ -66,7 +69,7 @@ Deno.test("a pool runs under the README's production line, its cache in an unusu
     pool.signal("SIGTERM");
     assertEquals(await pool.exit, { code: 0, signal: null }, pool.output);
   } finally {
-    await Deno.remove(denoDir.replace(/\/[^/]*$/, ""), { recursive: true });
+    await Deno.remove(top, { recursive: true });
   }
 });
 
