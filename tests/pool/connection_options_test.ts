@@ -1,0 +1,163 @@
+import { Client, ConnectionError, Pool } from "@agentexec/core";
+import pg from "pg";
+import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
+import { echo } from "../fixtures/tasks.ts";
+import { makeCertificates } from "../support/certificates.ts";
+import { fixture, recordLogs } from "../support/pools.ts";
+import { freePort } from "../support/ports.ts";
+import { runProgram } from "../support/processes.ts";
+import { sharedPostgres, startPostgres, startRedis } from "../support/servers.ts";
+
+Deno.test("rediss:// verifies the certificate: unknown authorities are refused, DENO_CERT makes one known", async () => {
+  await using certificates = await makeCertificates();
+  const tlsPort = freePort();
+  await using redis = await startRedis({
+    args: [
+      ...[
+        "--tls-port",
+        String(tlsPort),
+        "--tls-cert-file",
+        certificates.cert,
+        "--tls-key-file",
+        certificates.key,
+      ],
+      ...["--tls-ca-cert-file", certificates.ca, "--tls-auth-clients", "no"],
+    ],
+  });
+  await using database = await sharedPostgres().freshDatabase();
+  await using client = new Client({
+    brokerUrl: redis.url,
+    databaseUrl: database.url,
+    queueName: "fixture",
+  });
+  await client.migrate();
+  const env = {
+    REDIS_URL: `rediss://127.0.0.1:${tlsPort}`,
+    DATABASE_URL: database.url,
+    AGENTEXEC_NUM_WORKERS: "1",
+  };
+  await using refused = await runProgram("pool.ts", { env });
+  assertEquals((await refused.exit).code, 1);
+  assertMatch(refused.output, /rediss:\/\/127\.0\.0\.1:\d+\/0.*(certificate|UnknownIssuer)/is);
+
+  await using pool = await runProgram("pool.ts", { env: { ...env, DENO_CERT: certificates.ca } });
+  const task = await client.enqueue(echo, { text: "encrypted" });
+  assertEquals((await task.result({ timeout: { seconds: 30 } })).text, "encrypted");
+  pool.signal("SIGTERM");
+  assertEquals(await pool.exit, { code: 0, signal: null }, pool.output);
+});
+
+Deno.test("a plain client at a TLS port, and a TLS client at a plain one, fail and do not hang", async () => {
+  await using certificates = await makeCertificates();
+  const tlsPort = freePort();
+  await using redis = await startRedis({
+    args: [
+      ...[
+        "--tls-port",
+        String(tlsPort),
+        "--tls-cert-file",
+        certificates.cert,
+        "--tls-key-file",
+        certificates.key,
+      ],
+      ...["--tls-ca-cert-file", certificates.ca, "--tls-auth-clients", "no"],
+    ],
+  });
+  await using database = await sharedPostgres().freshDatabase();
+  for (
+    const brokerUrl of [`redis://127.0.0.1:${tlsPort}`, redis.url.replace("redis:", "rediss:")]
+  ) {
+    await using client = new Client({ brokerUrl, databaseUrl: database.url });
+    await assertRejects(() => client.depth(), ConnectionError);
+  }
+});
+
+Deno.test("user, password and database number of a Redis address are used, in supervisor and workers", async () => {
+  await using _ = await recordLogs();
+  await using redis = await startRedis();
+  await using database = await sharedPostgres().freshDatabase();
+  const cli = (...args: string[]) =>
+    new Deno.Command("redis-cli", { args: ["-p", String(redis.port), ...args], stdout: "null" })
+      .output();
+  await cli("ACL", "SETUSER", "agent", "on", ">pass word", "~*", "&*", "+@all");
+  await using pool = new Pool({
+    name: "fixture",
+    queueName: "fixture",
+    brokerUrl: `redis://agent:pass%20word@127.0.0.1:${redis.port}/3`,
+    databaseUrl: database.url,
+    entrypoint: fixture("pool.ts"),
+    numWorkers: 1,
+  });
+  await pool.migrate();
+  await pool.start();
+  const task = await pool.enqueue(echo, { text: "in number 3" });
+  assertEquals((await task.result()).text, "in number 3");
+  const keys = await new Deno.Command("redis-cli", {
+    args: ["-p", String(redis.port), "-n", "3", "EXISTS", "{fixture}:broker"],
+  }).output();
+  assertEquals(new TextDecoder().decode(keys.stdout).trim(), "1");
+});
+
+Deno.test("a wrong password is refused at once, and shown nowhere", async () => {
+  await using redis = await startRedis({ args: ["--requirepass", "right"] });
+  await using database = await sharedPostgres().freshDatabase();
+  await using program = await runProgram("pool.ts", {
+    env: {
+      REDIS_URL: `redis://:wr0ng-secret@127.0.0.1:${redis.port}`,
+      DATABASE_URL: database.url,
+    },
+  });
+  assertEquals((await program.exit).code, 1);
+  assertMatch(program.output, /ConnectionError: .*redis:\/\/:\*\*\*@127\.0\.0\.1/);
+  assertTrue(!program.output.includes("wr0ng-secret"));
+});
+
+Deno.test("a database that stays away ends the start with its limit and exit code 1", async () => {
+  await using redis = await startRedis();
+  await using program = await runProgram("impatient.ts", {
+    env: { REDIS_URL: redis.url, DATABASE_URL: "postgres://user:s3cret@127.0.0.1:1/nowhere" },
+  });
+  assertEquals((await program.exit).code, 1);
+  assertMatch(
+    program.output,
+    /ConnectionError: .*postgres:\/\/user:\*\*\*@127\.0\.0\.1:1\/nowhere.*connectTimeout/s,
+  );
+  assertTrue(!program.output.includes("s3cret"));
+});
+
+Deno.test("Postgres is verified where TLS is asked for: self-signed is refused, sslrootcert makes it known", async () => {
+  await using certificates = await makeCertificates();
+  await using server = await startPostgres();
+  const data = `${server.dir}/data`;
+  await Deno.copyFile(certificates.cert, `${data}/server.crt`);
+  await Deno.copyFile(certificates.key, `${data}/server.key`);
+  const owned = await new Deno.Command("sh", {
+    args: [
+      "-c",
+      `chmod 600 '${data}/server.key'; chown --reference='${data}/PG_VERSION' '${data}'/server.*`,
+    ],
+  }).output();
+  assertEquals(owned.code, 0);
+  const admin = new pg.Client({ connectionString: server.url });
+  await admin.connect();
+  await admin.query("alter system set ssl = on");
+  await admin.end();
+  await server.restart();
+  await using redis = await startRedis();
+  const withMode = (mode: string) => `${server.url}?${mode}`;
+
+  await using refused = new Client({
+    brokerUrl: redis.url,
+    databaseUrl: withMode("sslmode=require"),
+  });
+  const error = await assertRejects(() => refused.migrate(), ConnectionError);
+  assertEquals(error.retryable, false, error.message);
+  assertMatch(error.message, /certificate/i);
+
+  await using trusted = new Client({
+    brokerUrl: redis.url,
+    databaseUrl: withMode(`sslmode=verify-full&sslrootcert=${certificates.ca}`),
+  });
+  await trusted.migrate();
+  assertEquals(await trusted.activity.count(), 0);
+});
