@@ -1,0 +1,204 @@
+import fc from "fast-check";
+import type { ActivityListOptions } from "../../../src/activity/activity.ts";
+import { assertEquals, assertRejects, assertTrue } from "../../support/assert.ts";
+import { type ActivityContract, Bench, newRow } from "./bench.ts";
+
+/** What programs ask. */
+export function reading(contract: ActivityContract): void {
+  const { name } = contract;
+
+  Deno.test(`${name}: list() pages newest first, each activity once, while others are made`, async () => {
+    await using bench = await Bench.make(contract);
+    // One statement: all of them have the same time.
+    await bench.store.insertTasks(Array.from({ length: 95 }, () => newRow()));
+    const newest = await bench.task();
+    const seen: string[] = [];
+    let after: string | null = null;
+    do {
+      const page = await bench.store.list({ limit: 10, after });
+      assertTrue(page.items.length <= 10);
+      seen.push(...page.items.map(({ agentId }) => agentId));
+      after = page.next;
+      if (seen.length === 10) await bench.task();
+    } while (after !== null);
+    assertEquals(seen.length, 96);
+    assertEquals(new Set(seen).size, 96);
+    assertEquals(seen[0], newest);
+    assertEquals((await bench.store.list({ limit: 97 })).next, null);
+    assertEquals((await bench.store.list()).items.length, 50);
+  });
+
+  Deno.test(`${name}: list() shows neither context nor result nor log`, async () => {
+    await using bench = await Bench.make(contract);
+    await bench.task();
+    const [item] = (await bench.store.list()).items;
+    assertEquals(
+      ["context", "result", "log", "created_text"].filter((key) => key in (item ?? {})),
+      [],
+    );
+  });
+
+  Deno.test(`${name}: list() refuses cursors and limits that are none`, async () => {
+    await using bench = await Bench.make(contract);
+    const cursors = [
+      ...["x", "", "'", "🙂", "MjAyNg==", btoa(`2026-99-99T99:99:99.000Z ${crypto.randomUUID()}`)],
+      btoa("2026-01-01T00:00:00.000Z not-a-uuid"),
+    ];
+    for (const after of cursors) {
+      await assertRejects(() => bench.store.list({ after }), RangeError);
+    }
+    for (const limit of [0, -1, 1.5, NaN, 1_001]) {
+      await assertRejects(() => bench.store.list({ limit }), RangeError);
+    }
+  });
+
+  Deno.test(`${name}: filters narrow lists and counts`, async () => {
+    await using bench = await Bench.make(contract);
+    const running = await bench.running("1", { taskName: "a" });
+    const waiting = await bench.task({ taskName: "b", queue: "other" });
+    const record = await bench.store.createRecord({ taskName: "a" });
+    const ended = await bench.running("1", { taskName: "a" });
+    await bench.write({ agentId: ended, token: "1", status: "complete" });
+    const cases: [ActivityListOptions, string[]][] = [
+      [{ status: "running" }, [running]],
+      [{ status: ["running", "complete"] }, [running, ended]],
+      [{ status: [] }, []],
+      [{ taskName: "a" }, [running, record, ended]],
+      [{ taskName: "a", kind: "task" }, [running, ended]],
+      [{ kind: "record" }, [record]],
+      [{ queue: "other" }, [waiting]],
+      [{ taskName: "\0" }, []],
+      [{ queue: "\ud800" }, []],
+      [{ taskName: "' or 1=1 --" }, []],
+    ];
+    for (const [filter, ids] of cases) {
+      const { items } = await bench.store.list(filter);
+      assertEquals(items.map(({ agentId }) => agentId).sort(), ids.toSorted());
+      assertEquals(await bench.store.count(filter), ids.length);
+    }
+    assertEquals(await bench.store.countActive(), 3);
+    assertEquals(await bench.store.countActive({ kind: "task" }), 2);
+  });
+
+  Deno.test(`${name}: a metadata filter that cannot be meant is refused`, async () => {
+    await using bench = await Bench.make(contract);
+    for (const key of ["", "a b", "a'b", 'a"b', "$", "[0]", "*", "k".repeat(65), "ä", "a\0"]) {
+      await assertRejects(() => bench.store.count({ metadata: { [key]: 1 } }), RangeError);
+    }
+    for (const value of [NaN, Infinity, {}, [], undefined, 1n]) {
+      const filter = { metadata: { a: value } } as unknown as ActivityListOptions;
+      await assertRejects(() => bench.store.count(filter), TypeError);
+    }
+  });
+
+  Deno.test(`${name}: metadata filters find what an equality of JSON values finds`, async () => {
+    await using bench = await Bench.make(contract, { metadataIndexes: ["a", "a.b"] });
+    const keys = ["a", "b", "a.b", "a-b", "0", "__proto__", "A"];
+    const scalar = fc.oneof(
+      fc.constantFrom(
+        1,
+        "1",
+        true,
+        "true",
+        null,
+        "null",
+        0,
+        "",
+        false,
+        1.5,
+        "a'b",
+        '"',
+        "\\",
+        "ä😀",
+      ),
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.string({ unit: "binary", maxLength: 6 }),
+    );
+    const stored = fc.dictionary(fc.constantFrom(...keys), fc.oneof(scalar, fc.array(scalar)), {
+      maxKeys: 3,
+      noNullPrototype: true,
+    }).map((metadata) => JSON.stringify(metadata))
+      .filter((json) => !/\\u0000|\\ud[89a-f]/i.test(json));
+    const [metadata] = fc.sample(fc.array(stored, { minLength: 150, maxLength: 150 }), {
+      numRuns: 1,
+      seed: 7,
+    });
+    const rows = (metadata ?? []).map((json) => newRow({ metadata: json }));
+    await bench.store.insertTasks(rows);
+    const values = rows.flatMap((row) => Object.values(JSON.parse(row.metadata)));
+    const known = values.filter((value) => typeof value !== "object" || value === null);
+    const filters = fc.dictionary(
+      fc.constantFrom(...keys),
+      fc.oneof(fc.constantFrom(...known), scalar),
+      { minKeys: 1, maxKeys: 2, noNullPrototype: true },
+    );
+    await fc.assert(
+      fc.asyncProperty(filters, async (filter) => {
+        const expected = rows.filter((row) => meets(JSON.parse(row.metadata), filter));
+        const { items } = await bench.store.list({
+          metadata: filter as Record<string, string | number | boolean | null>,
+          limit: 1_000,
+        });
+        assertEquals(
+          items.map(({ agentId }) => agentId).sort(),
+          expected.map(({ agentId }) => agentId).sort(),
+        );
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  Deno.test(`${name}: count() stops at 10,000`, async () => {
+    await using bench = await Bench.make(contract);
+    for (let chunk = 0; chunk < 11; chunk++) {
+      await bench.store.insertTasks(
+        Array.from({ length: 1_000 }, () => newRow({ context: null })),
+      );
+    }
+    assertEquals(await bench.store.count(), 10_000);
+    assertEquals(await bench.store.count({ taskName: "none" }), 0);
+  });
+
+  Deno.test(`${name}: metrics() counts tasks and measures their times`, async () => {
+    await using bench = await Bench.make(contract);
+    assertEquals(await bench.store.metrics(), { counts: {}, tasks: [] });
+    await bench.store.createRecord({ taskName: "a" });
+    await bench.task({ taskName: "b" });
+    const running = await bench.running("1", { taskName: "a" });
+    const ended = await bench.running("1", { taskName: "a" });
+    await bench.write({ agentId: ended, token: "1", status: "complete" });
+    const { counts, tasks } = await bench.store.metrics();
+    assertEquals(counts, { queued: 1, running: 1, complete: 1 });
+    assertEquals(tasks.map(({ taskName }) => taskName), ["a", "b"]);
+    assertEquals(tasks[0]?.counts, { running: 1, complete: 1 });
+    const { wait, run } = tasks[0] ?? {};
+    for (const times of [wait, run]) {
+      assertTrue(times && times.mean >= 0 && times.max >= times.mean && times.max < 60_000);
+    }
+    assertEquals([tasks[1]?.wait, tasks[1]?.run], [null, null]);
+    const { createdAt } = await bench.detail(running);
+    const since = new Date(createdAt.getTime() + 3_600_000);
+    assertEquals((await bench.store.metrics({ since })).counts, {});
+    assertEquals((await bench.store.metrics({ since: new Date(0) })).counts, counts);
+  });
+
+  Deno.test(`${name}: readRows() gives what is there`, async () => {
+    await using bench = await Bench.make(contract);
+    const id = await bench.task({ metadata: '{"org":1}' });
+    const [row, ...rest] = await bench.store.readRows([crypto.randomUUID(), id]);
+    assertEquals(rest, []);
+    assertEquals(JSON.parse(row?.metadata ?? ""), { org: 1 });
+    assertEquals(JSON.parse(row?.context ?? ""), { company: "Acme" });
+    assertEquals([row?.token, row?.status, row?.kind, row?.queue, row?.result], [
+      ...["0", "queued", "task", "q", null],
+    ]);
+    assertEquals(await bench.store.readRows([]), []);
+  });
+}
+
+/** The oracle: a member with this very JSON value. */
+function meets(metadata: Record<string, unknown>, filter: Record<string, unknown>): boolean {
+  return Object.entries(filter).every(([key, value]) =>
+    Object.hasOwn(metadata, key) && JSON.stringify(metadata[key]) === JSON.stringify(value)
+  );
+}

@@ -1,0 +1,97 @@
+import { Client } from "@agentexec/core";
+import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
+import { chat, echo, fail } from "../fixtures/tasks.ts";
+import { PROGRAM_FLAGS, runProgram } from "../support/processes.ts";
+import { sharedPostgres, startRedis } from "../support/servers.ts";
+
+async function setUp() {
+  const redis = await startRedis();
+  const database = await sharedPostgres().freshDatabase();
+  const client = new Client({
+    brokerUrl: redis.url,
+    databaseUrl: database.url,
+    queueName: "fixture",
+  });
+  await client.migrate();
+  return {
+    client,
+    env: { REDIS_URL: redis.url, DATABASE_URL: database.url, AGENTEXEC_NUM_WORKERS: "1" },
+    async [Symbol.asyncDispose]() {
+      await client.close();
+      await redis[Symbol.asyncDispose]();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+}
+
+Deno.test("a program that configures no logging prints its workers' lines to standard output, one each", async () => {
+  await using set = await setUp();
+  await using program = await runProgram("pool.ts", { env: set.env });
+  const good = await set.client.enqueue(echo, { text: "x" });
+  await good.result();
+  const bad = await set.client.enqueue(fail, { how: "cause" });
+  assertEquals(await bad.wait(), "error");
+  program.signal("SIGTERM");
+  assertEquals((await program.exit).code, 0);
+  const count = (line: string) => program.stdout.filter((each) => each === line).length;
+  assertEquals(count("[Worker 0] Processing task: echo"), 1, program.output);
+  assertEquals(count("[Worker 0] Task completed: echo"), 1, program.output);
+  assertEquals(count("[Worker 0] Task failed: TypeError: outer"), 1, program.output);
+});
+
+Deno.test("a text with control characters and newlines cannot forge a line", async () => {
+  await using set = await setUp();
+  await using program = await runProgram("pool.ts", { env: set.env });
+  const forged = await set.client.enqueue(fail, {
+    how: "x\n[Worker 0] Task completed: bank_transfer\u001b[2J",
+  });
+  assertEquals(await forged.wait(), "error");
+  program.signal("SIGTERM");
+  await program.exit;
+  assertTrue(!program.stdout.includes("[Worker 0] Task completed: bank_transfer"), program.output);
+  assertTrue(!program.output.includes("\u001b[2J"));
+});
+
+Deno.test("a program that configures a JSON file sink gets each record once, with its task, and the last ones too", async () => {
+  await using set = await setUp();
+  const dir = await Deno.makeTempDir();
+  try {
+    const file = `${dir}/log.jsonl`;
+    const flags = [...PROGRAM_FLAGS, `--allow-write=${dir}`];
+    await using program = await runProgram("json_logs.ts", { env: set.env, args: [file], flags });
+    const good = await set.client.enqueue(chat);
+    await good.result();
+    const bad = await set.client.enqueue(fail, { how: "x" });
+    assertEquals(await bad.wait(), "error");
+    // Stopped at once: what the worker said last is still on its way.
+    program.signal("SIGTERM");
+    assertEquals((await program.exit).code, 0, program.output);
+    const records = (await Deno.readTextFile(file)).trimEnd().split("\n").map((line) =>
+      JSON.parse(line)
+    );
+    const expected: [string, string][] = [
+      ["Processing task: chat", good.agentId],
+      ["one record of the handler", good.agentId],
+      ["one line of the console", good.agentId],
+      ["Task completed: chat", good.agentId],
+      ["Processing task: fail", bad.agentId],
+      ["Task failed: TypeError: not today", bad.agentId],
+    ];
+    for (const [message, agentId] of expected) {
+      const found = records.filter((record) => record.message === message);
+      assertEquals(found.length, 1, `${message}: ${JSON.stringify(records)}`);
+      const { properties } = found[0];
+      assertEquals([properties.agentId, properties.attempt, properties.worker, properties.pool], [
+        agentId,
+        1,
+        0,
+        "fixture",
+      ]);
+      assertMatch(properties.taskName, /^(chat|fail)$/);
+      assertTrue(properties.pid > 1);
+    }
+    assertEquals(program.stdout, [], "the file is the only place");
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
