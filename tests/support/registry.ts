@@ -255,13 +255,17 @@ async function seedNpmPackages(target: string): Promise<void> {
   }
 }
 
-/** Copies `<cache>/<registry>/<name>/<version>` with the list of the package's versions beside it. */
+/**
+ * Copies `<cache>/<registry>/<name>/<version>`, with the list of the package's versions where it is there: a cache
+ * that was filled by a lock file has none, and the program then gets it from the registry.
+ */
 async function copyPackage({ name, localPath }: NpmPackage, target: string): Promise<void> {
   const source = localPath.slice(0, localPath.lastIndexOf("/"));
   const host = source.slice(0, -name.length - 1).split("/").at(-1);
   const folder = `${target}/${host}/${name}`;
   await Deno.mkdir(folder, { recursive: true });
   for (const each of [localPath, `${source}/registry.json`]) {
+    if (!await exists(each)) continue;
     const { code, stderr } = await new Deno.Command("cp", { args: ["-R", each, `${folder}/`] })
       .output();
     if (code !== 0) throw new Error(`Cannot copy ${each}: ${new TextDecoder().decode(stderr)}`);
@@ -275,4 +279,14 @@ async function denoInfo<T>(file: string): Promise<T> {
   }).output();
   if (code === 0) return JSON.parse(new TextDecoder().decode(stdout)) as T;
   throw new Error(`Cannot read the imports of ${file}: ${new TextDecoder().decode(stderr)}`);
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
 }
