@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR --ignore-env --allow-run=deno --allow-read=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=.
 /**
  * A pool on another driver: the option `db` makes the Kysely instance, here with postgres.js. Every process
  * makes its own, from the address that its supervisor uses.

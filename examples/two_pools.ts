@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR --ignore-env --allow-run=deno --allow-read=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=.
 /**
  * Two pools in one program: urgent tasks never wait behind background work, and each pool's workers may only
  * do what its own tasks need.

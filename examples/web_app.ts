@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,PORT,AGENTEXEC_*,PATH,HOME,DENO_DIR --ignore-env --allow-run=deno --allow-read=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,PORT,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=.
 /**
  * A web application with the pool in the same program: `POST /tasks` enqueues, `GET /tasks/ID` tells how far a
  * task is, `GET /tasks/ID/events` streams its progress as server-sent events.

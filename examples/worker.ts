@@ -1,11 +1,12 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR --ignore-env --allow-run=deno --allow-read=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=.
 /**
  * A worker program: declares what runs a task, and runs it in worker processes until Ctrl+C or SIGTERM.
  *
  * REDIS_URL and DATABASE_URL say where the servers are, such as `redis://localhost:6379` and
  * `postgres://user:password@localhost/agents`. Servers elsewhere go into `--allow-net`; a database
- * `sqlite:agents.db` needs `--allow-write=.`. PATH, HOME and DENO_DIR are for starting Deno. The workers
- * themselves may reach the two servers and nothing else: what they need besides is for `permissions` to say.
+ * `sqlite:agents.db` needs `--allow-write=.`. PATH, HOME, DENO_DIR and XDG_CACHE_HOME are for starting
+ * Deno. The workers themselves may reach the two servers and nothing else: what they need besides is for
+ * `permissions` to say.
  *
  * Run: `deno task worker`, or this file.
  *
