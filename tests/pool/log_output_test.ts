@@ -1,16 +1,18 @@
 import { Client } from "@agentexec/core";
 import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
+import { talk } from "../fixtures/talking_tasks.ts";
 import { chat, echo, fail } from "../fixtures/tasks.ts";
 import { PROGRAM_FLAGS, runProgram } from "../support/processes.ts";
 import { sharedPostgres, startRedis } from "../support/servers.ts";
+import { waitFor } from "../support/wait.ts";
 
-async function setUp() {
+async function setUp(queueName = "fixture") {
   const redis = await startRedis();
   const database = await sharedPostgres().freshDatabase();
   const client = new Client({
     brokerUrl: redis.url,
     databaseUrl: database.url,
-    queueName: "fixture",
+    queueName,
   });
   await client.migrate();
   return {
@@ -94,4 +96,59 @@ Deno.test("a program that configures a JSON file sink gets each record once, wit
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+});
+
+Deno.test("a program that configures its file sink where its workers evaluate it too still gets each record once", async () => {
+  await using set = await setUp("talking");
+  const file = await Deno.makeTempFile({ suffix: ".jsonl" });
+  try {
+    await using program = await runProgram("talking.ts", {
+      env: { ...set.env, LOG_FILE: file, AGENTEXEC_NUM_WORKERS: "2" },
+      flags: [...PROGRAM_FLAGS, `--allow-write=${file}`],
+    });
+    const tasks = await set.client.enqueueMany(talk, [{ ms: 0, lines: 10 }, { ms: 0, lines: 10 }]);
+    for (const task of tasks) assertEquals(await task.wait(), "complete");
+    program.signal("SIGTERM");
+    assertEquals((await program.exit).code, 0, program.output);
+    const records = (await Deno.readTextFile(file)).trimEnd().split("\n").map((line) =>
+      JSON.parse(line)
+    );
+    for (const { agentId } of tasks) {
+      const own = records.filter((record) => record.properties.agentId === agentId);
+      assertEquals(own.map((record) => record.message), [
+        "Processing task: talk",
+        ...Array.from({ length: 10 }, (_, i) => `line ${i}`),
+        "Task completed: talk",
+      ]);
+      // All of one run are from one worker.
+      const { worker, pid } = own[0].properties;
+      for (const { properties } of own) {
+        assertEquals([properties.worker, properties.pid], [worker, pid]);
+      }
+    }
+    assertEquals(program.output, "");
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("what a worker logs last before a graceful end is printed before the program ends", async () => {
+  await using set = await setUp("talking");
+  await using program = await runProgram("talking.ts", { env: set.env });
+  const task = await set.client.enqueue(talk, { ms: 1_500, lines: 1_000 });
+  await waitFor(
+    async () => (await set.client.activity.detail(task.agentId))?.message === "talking",
+    { what: "the task to run", timeoutMs: 20_000 },
+  );
+  program.signal("SIGTERM");
+  assertEquals(await program.exit, { code: 0, signal: null }, program.output);
+  const lines = program.stdout.flatMap((line) => /^\[Worker 0\] (.*)$/.exec(line)?.[1] ?? []);
+  assertEquals(lines, [
+    "Processing task: talk",
+    ...Array.from({ length: 1_000 }, (_, i) => `line ${i}`),
+    "Task completed: talk",
+  ]);
+  // Of a program's own making, all lines say whose they are; nothing else is printed.
+  for (const line of program.stdout) assertMatch(line, /^\[(Worker 0|Pool)\] \S/);
+  assertEquals(program.stderr, []);
 });
