@@ -359,7 +359,16 @@ export interface Configuration {
   readonly activityMessageError: string;
 }
 
-/** The configuration that the environment gives, read lazily. */
+/**
+ * The configuration that the environment gives, read lazily.
+ *
+ * @example
+ * ```ts
+ * import { CONF } from "@agentexec/core";
+ *
+ * console.log(CONF.numWorkers, CONF.queueName);
+ * ```
+ */
 export const CONF: Configuration = Object.freeze({
   get brokerUrl() {
     return BROKER_VARIABLES.map(readVariable).find((value) => value !== undefined);

@@ -11,7 +11,19 @@ import process from "node:process";
 import type { BrokerAddress, DatabaseAddress } from "./config.ts";
 import { AgentexecError } from "./errors.ts";
 
-/** Which side of a pool a process is on. */
+/**
+ * Which side of a pool a process is on.
+ *
+ * @example
+ * ```ts
+ * import { Pool, type Role } from "@agentexec/core";
+ *
+ * function greeting(pool: Pool): string {
+ *   const role: Role = pool.role;
+ *   return role === "worker" ? "at work" : "watching over workers";
+ * }
+ * ```
+ */
 export type Role = "supervisor" | "worker";
 
 /** The variable that marks a worker; taken away before the program's own code runs. */

@@ -4,16 +4,48 @@
  * @module
  */
 
-/** What a record is of: a task, or anything else that a program wants recorded. */
+/**
+ * What a record is of: a task, or anything else that a program wants recorded.
+ *
+ * @example
+ * ```ts
+ * import type { ActivityKind } from "@agentexec/core";
+ *
+ * const onlyTasks: ActivityKind = "task";
+ * console.log(onlyTasks);
+ * ```
+ */
 export type ActivityKind = "task" | "record";
 
-/** How far an activity is. Later versions may add statuses: treat an unknown one as not ended. */
+/**
+ * How far an activity is. Later versions may add statuses: treat an unknown one as not ended.
+ *
+ * @example
+ * ```ts
+ * import type { ActivityStatus } from "@agentexec/core";
+ *
+ * function isLive(status: ActivityStatus): boolean {
+ *   return status === "queued" || status === "running";
+ * }
+ * ```
+ */
 export type ActivityStatus = "queued" | "running" | "complete" | "error" | "canceled";
 
 /** The statuses after which nothing happens any more. */
 export const TERMINAL: readonly ActivityStatus[] = ["complete", "error", "canceled"];
 
-/** An activity as lists show it: without context, result and log. */
+/**
+ * An activity as lists show it: without context, result and log.
+ *
+ * @example
+ * ```ts
+ * import type { ActivityItem } from "@agentexec/core";
+ *
+ * function row(item: ActivityItem): string {
+ *   return `${item.taskName} ${item.status} ${item.percentage ?? 0} %`;
+ * }
+ * ```
+ */
 export interface ActivityItem {
   /** The id of the task or record. */
   readonly agentId: string;
@@ -53,7 +85,18 @@ export interface ActivityItem {
   readonly endedAt: Date | null;
 }
 
-/** One line of an activity's log. */
+/**
+ * One line of an activity's log.
+ *
+ * @example
+ * ```ts
+ * import type { ActivityLogEntry } from "@agentexec/core";
+ *
+ * function line({ at, status, message }: ActivityLogEntry): string {
+ *   return `${at.toISOString()} ${status} ${message ?? ""}`;
+ * }
+ * ```
+ */
 export interface ActivityLogEntry {
   /** The status at that time. */
   readonly status: ActivityStatus;
@@ -65,7 +108,24 @@ export interface ActivityLogEntry {
   readonly at: Date;
 }
 
-/** An activity with all there is to it. */
+/**
+ * An activity with all there is to it.
+ *
+ * @example
+ * ```ts
+ * import { type ActivityDetail, Client } from "@agentexec/core";
+ *
+ * function lastLine(detail: ActivityDetail): string {
+ *   const line = detail.log.at(-1);
+ *   return `${detail.status}: ${line?.message ?? "nothing said"}`;
+ * }
+ *
+ * async function show(client: Client, agentId: string) {
+ *   const detail = await client.activity.detail(agentId);
+ *   if (detail !== null) console.log(lastLine(detail));
+ * }
+ * ```
+ */
 export interface ActivityDetail extends ActivityItem {
   /** The context as stored; null where it takes none or is not stored. */
   readonly context: unknown;
@@ -75,7 +135,20 @@ export interface ActivityDetail extends ActivityItem {
   readonly log: readonly ActivityLogEntry[];
 }
 
-/** Which activities. Each member narrows further. */
+/**
+ * Which activities. Each member narrows further.
+ *
+ * @example
+ * ```ts
+ * import { type ActivityFilter, Client } from "@agentexec/core";
+ *
+ * const failures: ActivityFilter = { status: "error", metadata: { org: "o-1" } };
+ *
+ * async function countFailures(client: Client) {
+ *   return await client.activity.count(failures);
+ * }
+ * ```
+ */
 export interface ActivityFilter {
   /** Only this status, or one of these. */
   readonly status?: ActivityStatus | readonly ActivityStatus[];
@@ -92,7 +165,19 @@ export interface ActivityFilter {
   readonly metadata?: Readonly<Record<string, string | number | boolean | null>>;
 }
 
-/** Which page of which activities. */
+/**
+ * Which page of which activities.
+ *
+ * @example
+ * ```ts
+ * import { type ActivityListOptions, Client } from "@agentexec/core";
+ *
+ * async function newest(client: Client) {
+ *   const options: ActivityListOptions = { taskName: "research_company", limit: 10 };
+ *   return (await client.activity.list(options)).items;
+ * }
+ * ```
+ */
 export interface ActivityListOptions extends ActivityFilter {
   /**
    * How many at most, 1 to 1,000.
@@ -108,7 +193,23 @@ export interface ActivityListOptions extends ActivityFilter {
   readonly after?: string | null;
 }
 
-/** A page of activities, newest first. */
+/**
+ * A page of activities, newest first.
+ *
+ * @example
+ * ```ts
+ * import { type ActivityPage, Client } from "@agentexec/core";
+ *
+ * async function* all(client: Client) {
+ *   let after: ActivityPage["next"] = null;
+ *   do {
+ *     const page: ActivityPage = await client.activity.list({ after });
+ *     yield* page.items;
+ *     after = page.next;
+ *   } while (after !== null);
+ * }
+ * ```
+ */
 export interface ActivityPage {
   /** The activities. */
   readonly items: readonly ActivityItem[];
@@ -116,7 +217,19 @@ export interface ActivityPage {
   readonly next: string | null;
 }
 
-/** What `metrics` looks at. */
+/**
+ * What `metrics` looks at.
+ *
+ * @example
+ * ```ts
+ * import { type ActivityMetricsOptions, Client } from "@agentexec/core";
+ *
+ * async function lastHour(client: Client) {
+ *   const options: ActivityMetricsOptions = { since: new Date(Date.now() - 3_600_000) };
+ *   return await client.activity.metrics(options);
+ * }
+ * ```
+ */
 export interface ActivityMetricsOptions {
   /**
    * Only tasks that were created, or ended, at or after this time.
@@ -126,7 +239,18 @@ export interface ActivityMetricsOptions {
   readonly since?: Date;
 }
 
-/** Times of a number of tasks, in milliseconds. */
+/**
+ * Times of a number of tasks, in milliseconds.
+ *
+ * @example
+ * ```ts
+ * import type { ActivityTimes } from "@agentexec/core";
+ *
+ * function show({ mean, max }: ActivityTimes): string {
+ *   return `${mean.toFixed(0)} ms on average, ${max.toFixed(0)} ms at most`;
+ * }
+ * ```
+ */
 export interface ActivityTimes {
   /** The mean. */
   readonly mean: number;
@@ -134,7 +258,18 @@ export interface ActivityTimes {
   readonly max: number;
 }
 
-/** What is counted for one task name. */
+/**
+ * What is counted for one task name.
+ *
+ * @example
+ * ```ts
+ * import type { TaskMetrics } from "@agentexec/core";
+ *
+ * function slowest(tasks: readonly TaskMetrics[]): string | undefined {
+ *   return [...tasks].sort((a, b) => (b.run?.max ?? 0) - (a.run?.max ?? 0))[0]?.taskName;
+ * }
+ * ```
+ */
 export interface TaskMetrics {
   /** The task's name. */
   readonly taskName: string;
@@ -146,7 +281,19 @@ export interface TaskMetrics {
   readonly run: ActivityTimes | null;
 }
 
-/** What `metrics` answers. */
+/**
+ * What `metrics` answers.
+ *
+ * @example
+ * ```ts
+ * import type { ActivityMetrics } from "@agentexec/core";
+ *
+ * function failureShare({ counts }: ActivityMetrics): number {
+ *   const ended = (counts.complete ?? 0) + (counts.error ?? 0);
+ *   return ended === 0 ? 0 : (counts.error ?? 0) / ended;
+ * }
+ * ```
+ */
 export interface ActivityMetrics {
   /** How many tasks are in each status. */
   readonly counts: Readonly<Partial<Record<ActivityStatus, number>>>;

@@ -8,6 +8,7 @@ import {
   CompiledQuery,
   type DatabaseConnection,
   type Driver,
+  type QueryResult,
   SqliteDialect,
   type SqliteDialectConfig,
   SqliteDriver,
@@ -15,10 +16,10 @@ import {
 } from "kysely";
 import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
-import { failureOf } from "./failure.ts";
 
-/** How long a statement waits for another process's write. */
+/** How long a statement waits for another connection's write. */
 const BUSY_MS = 5_000;
+const LONGEST_PAUSE_MS = 20;
 
 /** The part of Kysely's config that makes the database: better-sqlite3's interface. */
 type Opened = Awaited<ReturnType<Extract<SqliteDialectConfig["database"], () => unknown>>>;
@@ -32,14 +33,10 @@ export function sqliteFiles(path: string): string[] {
 
 /** A dialect on a file, which is made where it is not there. Opens it at first use. */
 export function sqliteDialect(path: string): SqliteDialect {
-  return new WriterFirstDialect({ database: () => open(path) });
+  return new PatientDialect({ database: () => open(path) });
 }
 
-/**
- * Transactions take the write lock when they begin: one that reads first and is then overtaken by another
- * process's write could only fail.
- */
-class WriterFirstDialect extends SqliteDialect {
+class PatientDialect extends SqliteDialect {
   readonly #config: SqliteDialectConfig;
 
   constructor(config: SqliteDialectConfig) {
@@ -48,11 +45,24 @@ class WriterFirstDialect extends SqliteDialect {
   }
 
   override createDriver(): Driver {
-    return new WriterFirstDriver(this.#config);
+    return new PatientDriver(this.#config);
   }
 }
 
-class WriterFirstDriver extends SqliteDriver {
+/**
+ * Transactions take the write lock when they begin: one that reads first and is then overtaken by another
+ * connection's write could only fail.
+ *
+ * Whoever has to wait for another's write waits beside the event loop. SQLite's own way of waiting stops
+ * the thread, and with it the very transaction that is waited for, where that is this process's own.
+ */
+class PatientDriver extends SqliteDriver {
+  #connection: DatabaseConnection | undefined;
+
+  override async acquireConnection(): Promise<DatabaseConnection> {
+    return this.#connection ??= new PatientConnection(await super.acquireConnection());
+  }
+
   override async beginTransaction(
     connection: DatabaseConnection,
     _settings?: TransactionSettings,
@@ -70,28 +80,60 @@ class WriterFirstDriver extends SqliteDriver {
   }
 }
 
-async function open(path: string): Promise<Opened> {
-  const { DatabaseSync } = await import("node:sqlite");
-  const giveUpAt = monotonicMs() + BUSY_MS;
-  for (;;) {
-    const database = new DatabaseSync(path);
-    try {
-      prepare(database);
-      return adapt(database);
-    } catch (error) {
-      database.close();
-      // Switching to the write-ahead log does not wait for its turn by itself.
-      if (failureOf(error) !== "connection" || monotonicMs() > giveUpAt) throw error;
-      await sleep(20);
-    }
+class PatientConnection implements DatabaseConnection {
+  readonly #connection: DatabaseConnection;
+
+  constructor(connection: DatabaseConnection) {
+    this.#connection = connection;
+  }
+
+  executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    return patiently(() => this.#connection.executeQuery<R>(query));
+  }
+
+  streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
+    return this.#connection.streamQuery<R>(query, chunkSize);
   }
 }
 
-function prepare(database: DatabaseSync): void {
-  database.exec(`pragma busy_timeout = ${BUSY_MS}`);
-  database.exec("pragma journal_mode = wal");
-  database.exec("pragma synchronous = full");
-  database.exec("pragma foreign_keys = off");
+/** Tries again while another connection writes. */
+async function patiently<T>(attempt: () => T | Promise<T>): Promise<T> {
+  const giveUpAt = monotonicMs() + BUSY_MS;
+  for (let pause = 1;; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isBusy(error) || monotonicMs() > giveUpAt) throw error;
+    }
+    // Not all at the same moment.
+    await sleep(pause * (0.5 + Math.random()));
+  }
+}
+
+/** Whether another connection has the lock. A transaction that has been overtaken gains nothing by waiting. */
+function isBusy(error: unknown): boolean {
+  const code: unknown = error instanceof Error ? Reflect.get(error, "errcode") : undefined;
+  return code === SQLITE_BUSY || code === SQLITE_BUSY_RECOVERY;
+}
+
+const SQLITE_BUSY = 5;
+const SQLITE_BUSY_RECOVERY = 261;
+
+async function open(path: string): Promise<Opened> {
+  const { DatabaseSync } = await import("node:sqlite");
+  return await patiently(() => {
+    const database = new DatabaseSync(path);
+    try {
+      database.exec("pragma busy_timeout = 0");
+      database.exec("pragma journal_mode = wal");
+      database.exec("pragma synchronous = full");
+      database.exec("pragma foreign_keys = off");
+      return adapt(database);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  });
 }
 
 /** `node:sqlite` in the shape of better-sqlite3, which is what Kysely's dialect speaks. */

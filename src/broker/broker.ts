@@ -178,7 +178,22 @@ export interface SweptClaim extends OwnedClaim {
   readonly delayMs: number;
 }
 
-/** How much waits. */
+/**
+ * How much waits.
+ *
+ * @example
+ * ```ts
+ * import { Client, type Depth } from "@agentexec/core";
+ *
+ * function isBehind({ waiting, oldestMs }: Depth): boolean {
+ *   return waiting > 1_000 || (oldestMs ?? 0) > 60_000;
+ * }
+ *
+ * async function check(client: Client) {
+ *   if (isBehind(await client.depth())) console.warn("more workers are needed");
+ * }
+ * ```
+ */
 export interface Depth {
   /** Tasks that wait and are due, those that only a newer version may run among them. */
   readonly waiting: number;

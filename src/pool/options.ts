@@ -8,7 +8,25 @@ import { type Duration, toMilliseconds } from "../clock.ts";
 import { checkName, CONF, netAddress } from "../config.ts";
 import type { Interrupted } from "../task/definition.ts";
 
-/** The options of {@linkcode Pool}: those of a {@linkcode Client}, and what its workers are. */
+/**
+ * The options of {@linkcode Pool}: those of a {@linkcode Client}, and what its workers are.
+ *
+ * @example
+ * ```ts
+ * import { Pool, type PoolOptions } from "@agentexec/core";
+ *
+ * const options: PoolOptions = {
+ *   queueName: "research",
+ *   brokerUrl: "redis://localhost:6379",
+ *   databaseUrl: "postgres://localhost/agents",
+ *   numWorkers: 8,
+ *   permissions: { net: ["api.openai.com"], env: ["OPENAI_API_KEY"] },
+ *   gracefulShutdownTimeout: { minutes: 2 },
+ * };
+ * const pool = new Pool(options);
+ * await pool.close();
+ * ```
+ */
 export interface PoolOptions extends ClientOptions {
   /**
    * The pool's name, unique in the program: 1 to 128 letters, digits, `_`, `.` or `-`.

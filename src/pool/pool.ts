@@ -43,7 +43,20 @@ export function workerMain(): Promise<unknown> {
   return import("../worker/main.ts");
 }
 
-/** How to start. */
+/**
+ * How to start.
+ *
+ * @example
+ * ```ts
+ * import { Pool, type StartOptions } from "@agentexec/core";
+ *
+ * const withSignals: StartOptions = { signals: true };
+ *
+ * async function start(pool: Pool) {
+ *   await pool.start(withSignals);
+ * }
+ * ```
+ */
 export interface StartOptions {
   /**
    * Whether SIGTERM, SIGINT and SIGHUP stop the pool, as they do under `run()`.
@@ -53,7 +66,20 @@ export interface StartOptions {
   readonly signals?: boolean;
 }
 
-/** How to stop. */
+/**
+ * How to stop.
+ *
+ * @example
+ * ```ts
+ * import { Pool, type ShutdownOptions } from "@agentexec/core";
+ *
+ * const atOnce: ShutdownOptions = { timeout: { seconds: 0 }, interrupted: "cancel" };
+ *
+ * async function stop(pool: Pool) {
+ *   await pool.shutdown(atOnce);
+ * }
+ * ```
+ */
 export interface ShutdownOptions {
   /**
    * How long to wait for running tasks; zero waits for none.
@@ -69,7 +95,19 @@ export interface ShutdownOptions {
   readonly interrupted?: Interrupted;
 }
 
-/** What a stop of a pool came to. */
+/**
+ * What a stop of a pool came to.
+ *
+ * @example
+ * ```ts
+ * import { Pool, type ShutdownReport } from "@agentexec/core";
+ *
+ * async function stop(pool: Pool) {
+ *   const report: ShutdownReport = await pool.shutdown({ timeout: { seconds: 30 } });
+ *   if (!report.drained) console.warn(`cut off: ${report.cutOff.join(", ")}`);
+ * }
+ * ```
+ */
 export interface ShutdownReport {
   /** Whether every worker finished what it ran and ended by itself. */
   readonly drained: boolean;

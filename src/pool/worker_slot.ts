@@ -8,10 +8,36 @@ import type { ChildProcess } from "../process/child.ts";
 import type { ExitCause } from "../process/exit_cause.ts";
 import { decodeReadyMessage, type ReadyMessage, STOP_LINE } from "../process/handshake.ts";
 
-/** How far a worker is. */
+/**
+ * How far a worker is.
+ *
+ * @example
+ * ```ts
+ * import type { WorkerState } from "@agentexec/core";
+ *
+ * function isUp(state: WorkerState): boolean {
+ *   return state === "ready" || state === "busy";
+ * }
+ * ```
+ */
 export type WorkerState = "starting" | "ready" | "busy" | "stopping" | "exited";
 
-/** A worker as `pool.workers` shows it. */
+/**
+ * A worker as `pool.workers` shows it.
+ *
+ * @example
+ * ```ts
+ * import { Pool, type WorkerInfo } from "@agentexec/core";
+ *
+ * function show({ id, pid, state, tasks, restarts }: WorkerInfo): string {
+ *   return `Worker ${id} (${pid ?? "-"}) ${state}, ${tasks.length} tasks, ${restarts} restarts`;
+ * }
+ *
+ * function status(pool: Pool): string {
+ *   return pool.workers.map(show).join("\n");
+ * }
+ * ```
+ */
 export interface WorkerInfo {
   /** Its number in its pool: `Worker 0` is 0. */
   readonly id: number;

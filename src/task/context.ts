@@ -6,7 +6,18 @@
 import type { Kysely } from "kysely";
 import type { z } from "zod";
 
-/** Any zod schema: what a task's context and result are declared with. */
+/**
+ * Any zod schema: what a task's context and result are declared with.
+ *
+ * @example
+ * ```ts
+ * import type { ContextSchema } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const schema: ContextSchema = z.object({ company: z.string() });
+ * console.log(schema.safeParse({ company: "Acme" }).success);
+ * ```
+ */
 export type ContextSchema = z.ZodType;
 
 /**
@@ -14,6 +25,25 @@ export type ContextSchema = z.ZodType;
  *
  * The row types are open, since the library cannot know a program's tables; narrow it where you use it:
  * `db as Kysely<MyTables>`.
+ *
+ * @example
+ * ```ts
+ * import { currentTask, type Database } from "@agentexec/core";
+ * import type { Kysely } from "kysely";
+ *
+ * interface MyTables {
+ *   note: { agent_id: string; text: string };
+ * }
+ *
+ * async function saveNote(text: string) {
+ *   const { agentId, db } = currentTask();
+ *   await (db as Kysely<MyTables>).insertInto("note").values({ agent_id: agentId, text }).execute();
+ * }
+ *
+ * async function countNotes(db: Database) {
+ *   return (await db.selectFrom("note").select("text").execute()).length;
+ * }
+ * ```
  */
 export type Database = OpenKysely;
 
@@ -21,7 +51,19 @@ export type Database = OpenKysely;
 // deno-lint-ignore no-explicit-any -- the program's tables are the program's; `unknown` would refuse every query
 type OpenKysely = Kysely<any>;
 
-/** What goes with a progress message. */
+/**
+ * What goes with a progress message.
+ *
+ * @example
+ * ```ts
+ * import { currentTask, type ProgressOptions } from "@agentexec/core";
+ *
+ * async function half(message: string) {
+ *   const options: ProgressOptions = { percentage: 50 };
+ *   await currentTask().activity.update(message, options);
+ * }
+ * ```
+ */
 export interface ProgressOptions {
   /**
    * How far the task is, 0 to 100.
@@ -31,7 +73,18 @@ export interface ProgressOptions {
   readonly percentage?: number;
 }
 
-/** A handler's hold on its own task's activity. Every write carries the run's token. */
+/**
+ * A handler's hold on its own task's activity. Every write carries the run's token.
+ *
+ * @example
+ * ```ts
+ * import type { TaskActivity } from "@agentexec/core";
+ *
+ * async function report(activity: TaskActivity, done: number, all: number) {
+ *   await activity.update(`${done} of ${all} pages read`, { percentage: 100 * done / all });
+ * }
+ * ```
+ */
 export interface TaskActivity {
   /**
    * Says how far the task is. Every update goes out to those who watch at once; the record keeps the
@@ -42,7 +95,18 @@ export interface TaskActivity {
   error(message: string): Promise<void>;
 }
 
-/** A handler's logger: lines reach the supervisor's output with worker, task and id attached. */
+/**
+ * A handler's logger: lines reach the supervisor's output with worker, task and id attached.
+ *
+ * @example
+ * ```ts
+ * import type { TaskLog } from "@agentexec/core";
+ *
+ * function note(log: TaskLog, tokens: number) {
+ *   log.info("The model used {tokens} tokens", { tokens });
+ * }
+ * ```
+ */
 export interface TaskLog {
   /** Writes a line for developers. */
   debug(message: string, properties?: Record<string, unknown>): void;
@@ -54,7 +118,20 @@ export interface TaskLog {
   error(message: string, properties?: Record<string, unknown>): void;
 }
 
-/** What a handler is called with. */
+/**
+ * What a handler is called with.
+ *
+ * @example
+ * ```ts
+ * import type { TaskRun } from "@agentexec/core";
+ *
+ * async function research({ context, signal, activity }: TaskRun<{ company: string }>) {
+ *   await activity.update(`Reading about ${context.company}`);
+ *   const page = await fetch(`https://example.com/${context.company}`, { signal });
+ *   return { words: (await page.text()).split(" ").length };
+ * }
+ * ```
+ */
 export interface TaskRun<Context = unknown> {
   /** The task's id. */
   readonly agentId: string;

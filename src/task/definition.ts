@@ -6,33 +6,115 @@
 import { checkName } from "../config.ts";
 import type { ContextSchema, TaskRun } from "./context.ts";
 
-/** The schema of a definition that declares none. */
+/**
+ * The schema of a definition that declares none.
+ *
+ * @example
+ * ```ts
+ * import { defineTask, type NoSchema, type TaskDefinition } from "@agentexec/core";
+ *
+ * const ping: TaskDefinition<NoSchema, NoSchema> = defineTask("ping");
+ * console.log(ping.name);
+ * ```
+ */
 export type NoSchema = undefined;
 
-/** What a caller passes for a schema: its input, or nothing. */
+/**
+ * What a caller passes for a schema: its input, or nothing.
+ *
+ * @example
+ * ```ts
+ * import type { InputOf } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const schema = z.object({ limit: z.number().default(10) });
+ * const input: InputOf<typeof schema> = {}; // the default fills it in
+ * console.log(schema.parse(input).limit);
+ * ```
+ */
 export type InputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
   ? Schema["_zod"]["input"]
   : undefined;
 
-/** What a schema makes of it: its output, or nothing. */
+/**
+ * What a schema makes of it: its output, or nothing.
+ *
+ * @example
+ * ```ts
+ * import type { OutputOf } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const schema = z.object({ limit: z.number().default(10) });
+ * const output: OutputOf<typeof schema> = schema.parse({});
+ * console.log(output.limit);
+ * ```
+ */
 export type OutputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
   ? Schema["_zod"]["output"]
   : undefined;
 
-/** What a handler returns: the input of the result's schema, or any JSON where there is none. */
+/**
+ * What a handler returns: the input of the result's schema, or any JSON where there is none.
+ *
+ * @example
+ * ```ts
+ * import type { ReturnOf } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const schema = z.object({ summary: z.string() });
+ * const returned: ReturnOf<typeof schema> = { summary: "short" };
+ * console.log(returned.summary);
+ * ```
+ */
 export type ReturnOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
   ? Schema["_zod"]["input"]
   : unknown;
 
-/** What a caller gets as the result: the output of the result's schema, or unknown JSON. */
+/**
+ * What a caller gets as the result: the output of the result's schema, or unknown JSON.
+ *
+ * @example
+ * ```ts
+ * import type { ResultOf } from "@agentexec/core";
+ * import { z } from "zod";
+ *
+ * const schema = z.object({ summary: z.string() });
+ *
+ * function show(result: ResultOf<typeof schema>): string {
+ *   return result.summary;
+ * }
+ * ```
+ */
 export type ResultOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
   ? Schema["_zod"]["output"]
   : unknown;
 
-/** What becomes of a run that a stop cuts off. */
+/**
+ * What becomes of a run that a stop cuts off.
+ *
+ * @example
+ * ```ts
+ * import { defineTask, type Interrupted } from "@agentexec/core";
+ *
+ * const interrupted: Interrupted = "cancel";
+ * const sendNow = defineTask("send_now", { interrupted });
+ * console.log(sendNow.name);
+ * ```
+ */
 export type Interrupted = "requeue" | "cancel";
 
-/** The options of {@linkcode defineTask}. */
+/**
+ * The options of {@linkcode defineTask}.
+ *
+ * @example
+ * ```ts
+ * import { defineTask, type TaskOptions } from "@agentexec/core";
+ *
+ * const options: TaskOptions<undefined, undefined> = { queue: "urgent", interrupted: "requeue" };
+ * const ping = defineTask("ping", options);
+ * console.log(ping.queue);
+ * ```
+ */
 export interface TaskOptions<
   Context extends ContextSchema | NoSchema = ContextSchema | NoSchema,
   Result extends ContextSchema | NoSchema = ContextSchema | NoSchema,
@@ -66,6 +148,15 @@ export interface TaskOptions<
 /**
  * A task as declared: a name, its schemas and options. Made by {@linkcode defineTask}; handed to
  * `pool.task`, `enqueue` and `handle`.
+ *
+ * @example
+ * ```ts
+ * import type { TaskDefinition } from "@agentexec/core";
+ *
+ * function describe(definition: TaskDefinition): string {
+ *   return `${definition.name} on ${definition.queue ?? "the default queue"}`;
+ * }
+ * ```
  */
 export interface TaskDefinition<
   Context extends ContextSchema | NoSchema = ContextSchema | NoSchema,
@@ -83,13 +174,37 @@ export interface TaskDefinition<
   readonly interrupted: Interrupted | undefined;
 }
 
-/** What runs a task. It may be sync or async; what it returns is the task's result. */
+/**
+ * What runs a task. It may be sync or async; what it returns is the task's result.
+ *
+ * @example
+ * ```ts
+ * import { type NoSchema, Pool, type TaskHandler } from "@agentexec/core";
+ *
+ * const handler: TaskHandler<NoSchema, NoSchema> = ({ agentId }) => `${agentId} was here`;
+ *
+ * function declare(pool: Pool) {
+ *   return pool.task("sign", handler);
+ * }
+ * ```
+ */
 export type TaskHandler<
   Context extends ContextSchema | NoSchema = ContextSchema | NoSchema,
   Result extends ContextSchema | NoSchema = ContextSchema | NoSchema,
 > = (run: TaskRun<OutputOf<Context>>) => ReturnOf<Result> | Promise<ReturnOf<Result>>;
 
-/** A definition with its handler: what `pool.tasks` holds. */
+/**
+ * A definition with its handler: what `pool.tasks` holds.
+ *
+ * @example
+ * ```ts
+ * import { Pool, type Task } from "@agentexec/core";
+ *
+ * function names(pool: Pool): string[] {
+ *   return [...pool.tasks.values()].map((task: Task) => task.definition.name);
+ * }
+ * ```
+ */
 export interface Task {
   /** The definition. */
   readonly definition: TaskDefinition;
