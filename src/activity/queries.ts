@@ -96,7 +96,7 @@ export async function listActivities(
   const time = behind === undefined
     ? sql``
     : dialect === "postgres"
-    ? sql`and (created_at, agent_id) < (${behind.createdAt}::timestamptz, ${behind.agentId}::uuid)`
+    ? sql`and (created_at, agent_id) < (cast(${behind.createdAt}::text as timestamptz), ${behind.agentId}::uuid)`
     : sql`and (created_at, agent_id) < (${behind.createdAt}, ${behind.agentId})`;
   const { rows } = await sql<StoredItem>`
     select ${itemColumns(session)} from ${session.activity}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { sql } from "kysely";
+import type { RawBuilder } from "kysely";
 import { v7 as uuid } from "uuid";
 import type {
   ActivityDetail,
@@ -109,7 +109,7 @@ export class Bench implements AsyncDisposable {
   }
 
   /** Runs SQL of the test's own. */
-  async sql(query: ReturnType<typeof sql>): Promise<readonly unknown[]> {
+  async sql(query: RawBuilder<unknown>): Promise<readonly unknown[]> {
     return (await query.execute(this.store.database())).rows;
   }
 

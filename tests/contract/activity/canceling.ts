@@ -81,7 +81,8 @@ export function canceling(contract: ActivityContract): void {
     const ended = await bench.running("5");
     await bench.write({ agentId: ended, token: "5", status: "error" });
     const seen: string[] = [];
-    for (let after: string | undefined;;) {
+    let after: string | undefined;
+    for (;;) {
       const page = await bench.store.liveTasks({ queue: "q", limit: 10, after });
       for (const task of page) {
         assertEquals(task.status, task.agentId === running ? "running" : "queued");
