@@ -152,6 +152,8 @@ export class Run {
 
   async #run(): Promise<void> {
     const { claim } = this;
+    // Before the handler's own `try`: a database that is away now is not the task's failure.
+    const metadata = await this.#metadata();
     const logger = taskLogger(claim);
     logger.info(`Processing task: ${claim.name}`);
     const progress = new Progress({
@@ -163,7 +165,7 @@ export class Run {
     });
     let result: string | undefined;
     try {
-      result = await this.#callHandler(progress);
+      result = await this.#callHandler(progress, metadata);
     } catch (thrown) {
       progress.close();
       if (this.isLost) return;
@@ -175,7 +177,10 @@ export class Run {
     await this.#complete(result, progress);
   }
 
-  async #callHandler(progress: Progress): Promise<string | undefined> {
+  async #callHandler(
+    progress: Progress,
+    metadata: TaskRun["metadata"],
+  ): Promise<string | undefined> {
     const { claim } = this;
     const { definition, handler } = this.#task;
     const { database, maxResultBytes } = this.#environment;
@@ -184,7 +189,7 @@ export class Run {
       taskName: claim.name,
       attempt: claim.attempt,
       context: await decodeContext(definition, claim.payload),
-      metadata: await this.#metadata(),
+      metadata,
       signal: this.#signal.signal,
       activity: progress,
       log: taskLog(claim),
@@ -196,9 +201,17 @@ export class Run {
     return await encodeResult(definition, returned, { maxBytes: maxResultBytes });
   }
 
-  async #metadata(): Promise<Readonly<Record<string, unknown>>> {
-    const row = await this.#environment.store.readRow(this.claim.id);
-    return JSON.parse(row?.metadata ?? "{}");
+  /** Waits for a database that is away, as the writes of a run do. */
+  async #metadata(): Promise<TaskRun["metadata"]> {
+    for (;;) {
+      try {
+        const row = await this.#environment.store.readRow(this.claim.id);
+        return JSON.parse(row?.metadata ?? "{}");
+      } catch (error) {
+        if (!(error instanceof ConnectionError) || !error.retryable || this.isLost) throw error;
+        await sleep(TRY_AGAIN_MS, { signal: this.#lost.signal });
+      }
+    }
   }
 
   async #complete(result: string | undefined, progress: Progress): Promise<void> {

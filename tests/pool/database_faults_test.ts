@@ -1,9 +1,9 @@
 import { Client, Pool } from "@agentexec/core";
 import pg from "pg";
 import { assertEquals } from "../support/assert.ts";
-import { chat, echo } from "../fixtures/tasks.ts";
+import { chat, echo, hold } from "../fixtures/tasks.ts";
 import { fixture, recordLogs, startPool } from "../support/pools.ts";
-import { sharedPostgres, startPgBouncer, startRedis } from "../support/servers.ts";
+import { sharedPostgres, startPgBouncer, startPostgres, startRedis } from "../support/servers.ts";
 import { waitFor } from "../support/wait.ts";
 
 Deno.test("a pool behind PgBouncer in transaction mode runs its tasks", async () => {
@@ -68,14 +68,19 @@ Deno.test("all backends terminated 100 times under load: no process dies, no cal
   try {
     for (let i = 0; i < 400; i++) {
       const agentId = crypto.randomUUID();
-      await insist(() => producer.enqueue(echo, { text: `${i}` }, { agentId }));
+      // Every fourth reports progress while it runs.
+      if (i % 4 === 0) await insist(() => producer.enqueue(chat, undefined, { agentId }));
+      else await insist(() => producer.enqueue(echo, { text: `${i}` }, { agentId }));
       ids.push(agentId);
     }
-    for (const id of ids) {
-      const { text } = await insist(() =>
-        producer.handle(echo, id).result({ timeout: { seconds: 60 } })
-      );
-      assertEquals(text, `${ids.indexOf(id)}`);
+    for (const [i, id] of ids.entries()) {
+      const timeout = { seconds: 60 };
+      if (i % 4 === 0) {
+        assertEquals(await insist(() => producer.handle(chat, id).result({ timeout })), id);
+      } else {
+        const { text } = await insist(() => producer.handle(echo, id).result({ timeout }));
+        assertEquals(text, `${i}`);
+      }
     }
   } finally {
     ended = true;
@@ -84,9 +89,78 @@ Deno.test("all backends terminated 100 times under load: no process dies, no cal
   }
   assertEquals(rounds, 100);
   assertEquals(terminated >= 100, true, `${terminated} backends were terminated`);
-  assertEquals(await insist(() => pool.activity.count({ status: "complete" })), 400);
+  const { ended: complete, odd } = await endings(databaseUrl);
+  assertEquals(odd, []);
+  assertEquals(complete, 400);
   assertEquals(pool.workers.map((worker) => worker.restarts), [0, 0]);
 });
+
+Deno.test("Postgres that is stopped again and again while tasks run fails none of them, and no process dies", async () => {
+  await using log = await recordLogs();
+  await using redis = await startRedis();
+  await using server = await startPostgres();
+  await using database = await server.freshDatabase();
+  await using pool = new Pool({
+    name: "fixture",
+    queueName: "fixture",
+    brokerUrl: redis.url,
+    databaseUrl: database.url,
+    entrypoint: fixture("pool.ts"),
+    numWorkers: 2,
+    concurrency: 4,
+  });
+  await pool.migrate();
+  await pool.start();
+  const long = await pool.enqueueMany(hold, [{ ms: 1_000 }, { ms: 1_000 }]);
+  const tasks = [
+    ...long,
+    ...await pool.enqueueMany(echo, Array.from({ length: 600 }, (_, i) => ({ text: `${i}` }))),
+    ...await pool.enqueueMany(chat, Array.from({ length: 30 }, () => undefined)),
+  ];
+  const processed = () =>
+    log.messages().filter((line) => line.startsWith("Processing task:")).length;
+  // Those who wait already bear with the outages; each has read its row before the first.
+  const results = Promise.all(long.map((task) => task.result()));
+  await Promise.all(long.map((task) => task.status()));
+  for (let round = 1; round <= 4; round++) {
+    await waitFor(() => processed() >= round * 40, { what: `round ${round}'s tasks to start` });
+    await server.stop();
+    if (round === 1) {
+      // Away for long enough that every worker has given up a call.
+      const since = performance.now();
+      await waitFor(() => performance.now() - since > 3_500, { what: "a few seconds to pass" });
+    }
+    await server.restart();
+  }
+  assertEquals(await results, ["held", "held"]);
+  await waitFor(async () => (await endings(database.url)).ended === tasks.length, {
+    what: "all tasks to end",
+    timeoutMs: 30_000,
+  });
+  assertEquals((await endings(database.url)).odd, []);
+  assertEquals(pool.workers.map((worker) => worker.restarts), [0, 0]);
+});
+
+/** How many tasks ended, and those that ended otherwise than once, as `complete`. */
+async function endings(databaseUrl: string) {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    const ended = await client.query(
+      "select count(*)::int as n from agentexec_activity where status not in ('queued', 'running')",
+    );
+    const odd = await client.query(`
+      select a.agent_id, a.task_name, a.status, a.attempt, a.error,
+        array_agg(l.status || ': ' || l.message order by l.token, l.seq) as log
+      from agentexec_activity a join agentexec_activity_log l using (agent_id)
+      group by a.agent_id
+      having a.status <> 'complete'
+        or count(*) filter (where l.status in ('complete', 'error', 'canceled')) <> 1`);
+    return { ended: ended.rows[0].n as number, odd: odd.rows };
+  } finally {
+    await client.end();
+  }
+}
 
 /** How many tasks have completed, asked over a connection that lasts for the question. */
 async function completed(databaseUrl: string): Promise<number> {
