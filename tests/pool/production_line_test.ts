@@ -1,76 +1,105 @@
 import { Client } from "@agentexec/core";
-import { assertEquals, assertTrue } from "../support/assert.ts";
-import { reach } from "../fixtures/tasks.ts";
+import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
+import { echo, reach } from "../fixtures/tasks.ts";
 import { childrenOf, runCommand } from "../support/processes.ts";
+import { makeRegistryProject, startRegistry } from "../support/registry.ts";
 import { sharedPostgres, startRedis } from "../support/servers.ts";
-import { waitFor } from "../support/wait.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
-/** The flags of the line that the README prints for production, with the stores of this test. */
-async function productionFlags(net: readonly string[]): Promise<string[]> {
+/** A program as the README tells a newcomer to write it. */
+const WORKER = `
+import { Pool } from "@agentexec/core";
+import { z } from "zod";
+
+const pool = new Pool({ numWorkers: 2, permissions: { env: ["OPENAI_API_KEY"] } });
+
+pool.task(
+  "greet",
+  { context: z.object({ name: z.string() }), result: z.string() },
+  async ({ context, activity }) => {
+    await activity.update("greeting", { percentage: 50 });
+    const key = Deno.env.get("OPENAI_API_KEY") === undefined ? "without" : "with";
+    return "Hello, " + context.name + ", " + key + " a key!";
+  },
+);
+pool.task("spy", () => Deno.env.get("REDIS_URL") ?? Deno.env.get("DATABASE_URL") ?? "nothing");
+
+if (import.meta.main) await pool.run();
+`;
+
+/** Their folder: the library from JSR, its own lock file. */
+const CONFIG = JSON.stringify({
+  imports: { "@agentexec/core": "jsr:@agentexec/core", "zod": "npm:zod@4.6.7" },
+});
+
+/** The command of the README's production line, with the addresses of this test's stores. */
+async function productionLine(net: readonly string[]): Promise<string[]> {
   const readme = await Deno.readTextFile(`${ROOT}README.md`);
-  const block = /```sh\n(deno run --no-prompt --frozen[\s\S]*?)worker\.ts\n```/.exec(readme)?.[1];
+  const block = /```sh\n(deno run --no-prompt --frozen[\s\S]*?worker\.ts)\n```/.exec(readme)?.[1];
   assertTrue(block !== undefined, "the README has a production line");
-  const words = block.replaceAll("\\\n", " ").split(/\s+/).filter((word) => word !== "").slice(2);
-  return words.map((word) =>
-    word.startsWith("--allow-net=") ? `--allow-net=${net.join(",")}` : word
-  )
-    .map((word) => word === "--allow-read=." ? `--allow-read=${ROOT}` : word);
+  const words = block.replaceAll("\\\n", " ").split(/\s+/);
+  assertTrue(!words.includes("-A") && !words.includes("--allow-run"));
+  return words.map((word) => {
+    if (word.startsWith("--allow-net=")) return `--allow-net=${net.join(",")}`;
+    // This test's registry is not JSR's own, and what came from it is found in the cache by its name alone.
+    return word.startsWith("--allow-env=") ? `${word},JSR_URL` : word;
+  });
 }
 
-Deno.test("a pool runs under the README's production line, its cache in an unusual place, its secrets out of sight", async () => {
+/** What everybody on the machine may see of a process, as far as the system shows it to us. */
+async function visible(pid: number): Promise<string> {
+  const { stdout } = await new Deno.Command("sh", {
+    args: ["-c", `cat /proc/${pid}/cmdline /proc/${pid}/environ | tr '\\0' '\\n'`],
+  }).output();
+  return new TextDecoder().decode(stdout);
+}
+
+Deno.test("a user's program runs under the README's production line, its cache in an unusual place, its passwords out of sight", async () => {
   await using redis = await startRedis({ args: ["--requirepass", "s3cret-redis"] });
   await using database = await sharedPostgres().freshDatabase();
   const redisUrl = redis.url.replace("redis://", "redis://:s3cret-redis@");
   const databaseUrl = database.url.replace("postgres@", "postgres:s3cret-postgres@");
-  const top = await Deno.makeTempDir();
+  await using client = new Client({ brokerUrl: redisUrl, databaseUrl });
+  await client.migrate();
+
+  await using registry = await startRegistry();
+  const files = { "worker.ts": WORKER, "deno.json": CONFIG };
+  await using project = await makeRegistryProject(registry, files);
+  const top = project.dir.slice(0, project.dir.lastIndexOf("/"));
   const denoDir = `${top}/a cache, elsewhere`;
-  const env = {
+  await Deno.rename(project.denoDir, denoDir);
+  const cwd = project.dir;
+  const places = { JSR_URL: registry.url, DENO_DIR: denoDir, HOME: top, NO_COLOR: "1" };
+  // The first makes the lock file, the others are what the README says to do where it will run.
+  for (const args of [["cache"], ["install", "--frozen"], ["cache"]]) {
+    const command = ["deno", ...args, ...(args[0] === "cache" ? ["worker.ts"] : [])];
+    await using fetched = await runCommand(command, { env: places, cwd });
+    assertEquals((await fetched.exit).code, 0, fetched.output);
+  }
+  await registry.stop();
+
+  const line = await productionLine([new URL(redis.url).host, new URL(database.url).host]);
+  const secrets = {
     REDIS_URL: redisUrl,
     DATABASE_URL: databaseUrl,
-    OPENAI_API_KEY: "s3cret-openai",
-    DENO_DIR: denoDir,
-    // Where a cache would be looked for otherwise there is none.
-    HOME: top,
-    NO_COLOR: "1",
+    OPENAI_API_KEY: "a key that the pool grants",
   };
-  const program = `${ROOT}tests/fixtures/pool.ts`;
-  await using client = new Client({ brokerUrl: redisUrl, databaseUrl, queueName: "fixture" });
-  try {
-    await client.migrate();
-    // As a user would: the code is fetched before, and the program loads none.
-    await using fetched = await runCommand(["deno", "cache", "--frozen", program], {
-      env,
-      cwd: ROOT,
-    });
-    assertEquals((await fetched.exit).code, 0, fetched.output);
+  await using pool = await runCommand(line, { env: { ...places, ...secrets }, cwd });
+  for (const worker of [0, 1]) await pool.waitForLine(new RegExp(`Worker ${worker} is ready`));
+  const greeting = await client.enqueue("greet", { name: "Ada" });
+  assertEquals(await greeting.result({ timeout: { seconds: 30 } }), "Hello, Ada, with a key!");
+  assertEquals(await (await client.enqueue("spy")).result(), "nothing");
 
-    const net = [new URL(redis.url).host, new URL(database.url).host];
-    const flags = await productionFlags(net);
-    assertTrue(!flags.includes("-A") && !flags.includes("--allow-run"));
-    await using pool = await runCommand(["deno", "run", ...flags, program], { env, cwd: ROOT });
-    await pool.waitForLine(/Worker 0 is ready/, { timeoutMs: 30_000 });
-    const refused = await client.enqueue(reach, { what: "env required", where: "OPENAI_API_KEY" });
-    assertEquals(await refused.wait(), "error");
-
-    const pids = await waitFor(() => {
-      const children = childrenOf(pool.pid);
-      return children.length >= 5 ? children : undefined;
-    }, { what: "four workers and a guardian" });
-    for (const pid of pids) {
-      const seen = await new Deno.Command("sh", {
-        args: ["-c", `cat /proc/${pid}/cmdline /proc/${pid}/environ | tr '\\0' '\\n'`],
-      }).output();
-      const text = new TextDecoder().decode(seen.stdout);
-      assertTrue(text.length > 0);
-      assertEquals(/s3cret/.exec(text)?.[0], undefined, `process ${pid} shows a secret`);
-    }
-    pool.signal("SIGTERM");
-    assertEquals(await pool.exit, { code: 0, signal: null }, pool.output);
-  } finally {
-    await Deno.remove(top, { recursive: true });
+  const pids = childrenOf(pool.pid);
+  assertEquals(pids.length, 3, "two workers and a guardian");
+  for (const pid of pids) {
+    const text = await visible(pid);
+    assertMatch(text, /deno/);
+    assertEquals(/s3cret/.exec(text)?.[0], undefined, `process ${pid} shows a password`);
   }
+  pool.signal("SIGTERM");
+  assertEquals(await pool.exit, { code: 0, signal: null }, pool.output);
 });
 
 Deno.test("a pool on SQLite grants its workers the file and nothing around it", async () => {
@@ -102,6 +131,8 @@ Deno.test("a pool on SQLite grants its workers the file and nothing around it", 
       ["deno", "run", ...flags, `${ROOT}tests/fixtures/pool.ts`],
       { env },
     );
+    const good = await client.enqueue(echo, { text: "in a file" });
+    assertEquals(await good.result(), { text: "in a file", attempt: 1 });
     const task = await client.enqueue(reach, { what: "read", where: `${dir}/neighbour.txt` });
     assertEquals(await task.wait(), "error");
     const detail = await client.activity.detail(task.agentId);
