@@ -107,7 +107,14 @@ const SOCKET_CODES = new Set([
 ]);
 
 const TLS_CODES = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|CERT_|ERR_TLS_|ERR_SSL_|HOSTNAME_MISMATCH)/;
-const LOGIN_MESSAGES = /certificate|does not support SSL|an SSL connection|SASL|SCRAM|password/i;
+const LOGIN_MESSAGES = new RegExp(
+  [
+    ...["certificate", "does not support SSL", "an SSL connection", "SASL", "SCRAM", "password"],
+    // Deno gives these without their numbers, where a file is opened.
+    ...["unable to open database file", "file is not a database"],
+  ].join("|"),
+  "i",
+);
 const BROKEN_MESSAGES = new RegExp(
   [
     ...["^Connection terminated", "^timeout expired", "timeout exceeded when trying to connect"],

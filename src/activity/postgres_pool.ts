@@ -117,6 +117,7 @@ export class GuardedPool implements PostgresPool {
 class GuardedClient implements PostgresPoolClient {
   readonly #client: PoolClient;
   readonly #statementMs: number;
+  #broken = false;
 
   constructor(client: PoolClient, statementMs: number) {
     this.#client = client;
@@ -134,6 +135,8 @@ class GuardedClient implements PostgresPoolClient {
     return await withDeadline(result, {
       ms: this.#statementMs,
       error: () => {
+        // Its end is noticed later: nobody may be given it meanwhile.
+        this.#broken = true;
         cut(this.#client);
         return new DatabaseTimeout(
           `a statement was given up since it had not ended after ${this.#statementMs} ms`,
@@ -143,7 +146,7 @@ class GuardedClient implements PostgresPoolClient {
   }
 
   release(destroy?: boolean): void {
-    this.#client.release(destroy);
+    this.#client.release(this.#broken || destroy);
   }
 }
 

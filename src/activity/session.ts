@@ -118,7 +118,7 @@ export class Session {
     const db: Kysely<unknown> = openDatabase(address, { db: make, statementMs: MIGRATE_MS });
     try {
       const { dialect, prefix } = this;
-      await this.retrying("migrate", () => body({ db, dialect, prefix }));
+      await this.#again("migrate", () => body({ db, dialect, prefix }), {});
     } finally {
       await db.destroy();
     }
@@ -132,29 +132,38 @@ export class Session {
   /** Makes a call; trouble with the connection becomes a `ConnectionError`. */
   async call<T>(doing: string, body: () => Promise<T>): Promise<T> {
     try {
-      return await (this.#options.db === undefined ? body() : withDeadline(body(), {
-        ms: FOREIGN_CALL_MS,
-        error: () => new DatabaseTimeout(`it has not answered for ${FOREIGN_CALL_MS / 1_000} s`),
-      }));
+      return await this.#inTime(body);
     } catch (error) {
       throw toConnectionError(error, doing, this.address);
     }
+  }
+
+  /** A connection of the library's own ends what takes too long by itself. */
+  #inTime<T>(body: () => Promise<T>): Promise<T> {
+    return this.#options.db === undefined ? body() : withDeadline(body(), {
+      ms: FOREIGN_CALL_MS,
+      error: () => new DatabaseTimeout(`it has not answered for ${FOREIGN_CALL_MS / 1_000} s`),
+    });
   }
 
   /**
    * The same for a call that may be made twice: tried again while the connection is the trouble, until the time is
    * up or the signal aborts.
    */
-  async retrying<T>(doing: string, body: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
+  retrying<T>(doing: string, body: () => Promise<T>, options: RetryOptions = {}): Promise<T> {
+    return this.#again(doing, () => this.#inTime(body), options);
+  }
+
+  async #again<T>(doing: string, body: () => Promise<T>, options: RetryOptions): Promise<T> {
     const { signal, forMs = RETRY_FOR_MS } = options;
     const giveUpAt = monotonicMs() + forMs;
     for (let pause = RETRY_FIRST_MS;; pause = Math.min(pause * 2, RETRY_MOST_MS)) {
       try {
-        return await this.call(doing, body);
+        return await body();
       } catch (error) {
         const again = failureOf(error) === "connection" && this.#closed === undefined &&
           !signal?.aborted && monotonicMs() + pause < giveUpAt;
-        if (!again) throw error;
+        if (!again) throw toConnectionError(error, doing, this.address);
       }
       await sleep(pause, { signal });
     }

@@ -37,14 +37,14 @@ export function findUnstorable(value: unknown): string | undefined {
     const { path, value } = next;
     if (typeof value === "string" && !isStorable(value)) return path;
     if (typeof value !== "object" || value === null) continue;
-    if (Array.isArray(value)) {
-      value.forEach((item, index) => pending.push({ path: `${path}[${index}]`, value: item }));
-      continue;
-    }
+    const children = [];
     for (const [key, member] of Object.entries(value)) {
       if (!isStorable(key)) return `${path}: the name ${JSON.stringify(key)}`;
-      pending.push({ path: `${path}.${key}`, value: member });
+      const place = Array.isArray(value) ? `${path}[${key}]` : `${path}.${key}`;
+      children.push({ path: place, value: member });
     }
+    // The first is looked at first.
+    for (const child of children.reverse()) pending.push(child);
   }
   return undefined;
 }
