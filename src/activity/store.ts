@@ -21,6 +21,7 @@ import type {
   WriteOutcome,
 } from "./activity.ts";
 import { checkMetadataKey } from "./filters.ts";
+import { insertTasks } from "./insert.ts";
 import { readMetrics } from "./metrics.ts";
 import { checkMigrated, migrate } from "./migrator.ts";
 import { countActivities, listActivities, readDetail } from "./queries.ts";
@@ -29,7 +30,6 @@ import { Session } from "./session.ts";
 import {
   cancelTask,
   cancelTasks,
-  insertTasks,
   type LiveTask,
   liveTasks,
   type LiveTasksOptions,
