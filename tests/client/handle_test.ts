@@ -200,7 +200,13 @@ Deno.test("progress() tells where the task stands, each step, and the end", asyn
   const claim = await worker.start();
   const second = next();
   await worker.progress(claim, "Halfway", 50);
-  assertEquals(await second, {
+  let step = await second;
+  // The row may be read between the start and the update: then the start is a step of its own.
+  if (step.value?.message !== "Halfway") {
+    assertEquals(step.value?.status, "running");
+    step = await next();
+  }
+  assertEquals(step, {
     done: false,
     value: { status: "running", percentage: 50, message: "Halfway" },
   });
