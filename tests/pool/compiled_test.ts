@@ -143,7 +143,14 @@ Deno.test("deno task compile embeds the whole program, and names DENORT_BIN wher
     const tool = new URL("../../tools/compile.ts", import.meta.url).pathname;
     const fixture = new URL("../fixtures/pool.ts", import.meta.url).pathname;
     const compile = (denort: string) =>
-      runCommand(["deno", "run", "-A", tool, fixture, `${dir}/worker`], {
+      runCommand([
+        "deno",
+        "run",
+        ...["--allow-read", "--allow-write", "--allow-env=DENORT_BIN", "--allow-run=deno"],
+        tool,
+        fixture,
+        `${dir}/worker`,
+      ], {
         env: { DENORT_BIN: denort },
       });
     await using missing = await compile(`${dir}/no-such-file`);
