@@ -174,10 +174,23 @@ export class WorkerSlot {
     }
   }
 
+  /** A process that the system does not give (no memory, no file, no right) is as one that died at once. */
+  #spawn(): SpawnedWorker | undefined {
+    try {
+      return this.#host.spawn(this, this.#spawns++);
+    } catch (error) {
+      this.#state = "exited";
+      this.#earlyDeaths++;
+      const description = `it could not be started: ${(error as Error).message}`;
+      this.#host.diedEarly(this, { code: null, signal: null, description }, "", this.#earlyDeaths);
+      return undefined;
+    }
+  }
+
   async #oneProcess(): Promise<boolean> {
     this.#state = "starting";
-    const worker = this.#host.spawn(this, this.#spawns);
-    this.#spawns++;
+    const worker = this.#spawn();
+    if (worker === undefined) return false;
     this.#worker = worker;
     const cause = await worker.child.exited;
     const wasReady = this.#state !== "starting";
