@@ -150,9 +150,10 @@ Deno.test("a worker killed in the middle is replaced, and no file is missing", a
   await endsWith(demo, 0);
   assertEquals(demo.stdout.at(-1), "201 files: 201 analyzed, 0 failed");
   const crashed = (await fileTasks(set.client)).filter(({ attempt }) => attempt > 1);
-  assertEquals(crashed.map(({ crashes, status }) => ({ crashes, status })), [
-    { crashes: 1, status: "complete" },
-  ]);
+  // The kill may have met it between two files, which then costs none of them anything.
+  assertTrue(crashed.length <= 1);
+  assertTrue(crashed.every(({ crashes, status }) => crashes === 1 && status === "complete"));
+  assertEquals(demo.stdout.filter((line) => line === "[Pool] Worker 0 is ready").length, 2);
 });
 
 Deno.test("a file that cannot be read fails its own task, and is in the report", async () => {
@@ -192,8 +193,11 @@ Deno.test("without servers in the environment the demo starts its own, keeps the
   await using first = await place.run(folder.path);
   await first.waitForLine(/Processing task/);
   const pids = childrenOf(first.pid);
+  // Held where it is, so that it cannot be done before the second has looked.
+  first.signal("SIGSTOP");
   await using second = await place.run(folder.path);
   await endsWith(second, 1);
+  first.signal("SIGCONT");
   assertMatch(
     second.stderr.join("\n"),
     /^Error: Cannot use \S+\.agentexec\/demo: another demo is using it/,
