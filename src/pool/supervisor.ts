@@ -103,6 +103,8 @@ export class Supervisor implements SlotHost {
   #renewal: Promise<void> | undefined;
   #renewAgain = false;
   #stopping: StopRequest | undefined;
+  readonly #stopAsked = new AbortController();
+  readonly #settling = new Set<Promise<void>>();
   #allReady: () => void = () => {};
   #cutOff: string[] = [];
   #unsettled: string[] = [];
@@ -254,6 +256,8 @@ export class Supervisor implements SlotHost {
       this.#log().warn(`Worker ${slot.number} (pid ${pid}) ended: ${this.#causeOf(worker, cause)}`);
     }
     const settling = this.#settle(slot, worker, cause);
+    this.#settling.add(settling);
+    settling.finally(() => this.#settling.delete(settling));
     // A replacement does not wait for a store that is away; a stop does, within its own limits.
     if (this.#stopping === undefined) await settlesWithin(settling, SETTLE_AGAIN_MS);
     else await settling;
@@ -264,8 +268,10 @@ export class Supervisor implements SlotHost {
     return uncaught === undefined ? cause.description : `${cause.description}: ${uncaught}`;
   }
 
+  /** Never rejects: whatever is wrong is logged and tried again, and what a stop leaves is in its outcome. */
   async #settle(slot: WorkerSlot, worker: SpawnedWorker, cause: ExitCause): Promise<void> {
     const { queue, store, crashLimit } = this.#parts;
+    const { signal } = this.#stopAsked;
     const departure = (): Departure =>
       slot.isCutOff && this.#stopping !== undefined
         ? { kind: "cut off", interrupted: this.#stopping.interrupted }
@@ -273,21 +279,20 @@ export class Supervisor implements SlotHost {
     for (;;) {
       try {
         const settling = settleWorker(worker.workerId, departure(), { queue, store });
-        this.#cutOff.push(
-          ...await (this.#stopping === undefined ? settling : closingCall(settling, SETTLE_MS)),
-        );
+        // While the pool runs a store may take its time; once it stops, only so much.
+        await Promise.race([settling, aborted(signal)]);
+        this.#cutOff.push(...await closingCall(settling, SETTLE_MS));
         return;
       } catch (error) {
         const problem = `Cannot settle the tasks of Worker ${slot.number}: ${
           (error as Error).message
         }`;
-        if (!(error instanceof ConnectionError)) throw error;
         this.#say("settle", problem);
         if (this.#stopping !== undefined) {
           this.#unsettled.push(problem);
           return;
         }
-        await sleep(SETTLE_AGAIN_MS);
+        await sleep(SETTLE_AGAIN_MS, { signal });
       }
     }
   }
@@ -303,10 +308,9 @@ export class Supervisor implements SlotHost {
     this.#renewal = (async () => {
       do {
         this.#renewAgain = false;
-        await this.#renew().catch((error: unknown) => {
-          if (!(error instanceof ConnectionError)) throw error;
-          this.#say("renew", `Cannot renew the leases: ${error.message}`);
-        });
+        await this.#renew().catch((error: Error) =>
+          this.#say("renew", `Cannot renew the leases: ${error.message}`)
+        );
       } while (this.#renewAgain);
       this.#renewal = undefined;
     })();
@@ -361,8 +365,7 @@ export class Supervisor implements SlotHost {
         await this.#recordSwept(claim);
       }
     } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error;
-      this.#say("sweep", `Cannot sweep: ${error.message}`);
+      this.#say("sweep", `Cannot sweep: ${(error as Error).message}`);
     }
   }
 
@@ -395,6 +398,7 @@ export class Supervisor implements SlotHost {
   /** Stops the workers: in good order while there is time, by force after it. Resolves when all are gone. */
   async stop(request: StopRequest): Promise<StopOutcome> {
     this.#stopping = request;
+    this.#stopAsked.abort();
     this.#leaseMs = Math.min(this.#leaseMs, DRAIN_LEASE_MS);
     void this.#renewSoon();
     const ended = Promise.all(this.#slots.map((slot) => slot.ended()));
@@ -402,6 +406,8 @@ export class Supervisor implements SlotHost {
     const inTime = await this.#endedInTime(ended, request);
     const killed = inTime ? 0 : await this.#killWhatIsLeft();
     await ended;
+    // Also of workers that went before the stop, while a store was away.
+    await Promise.all(this.#settling);
     await this.#close();
     return { cutOff: this.#cutOff, killed, unsettled: this.#unsettled };
   }
@@ -441,13 +447,12 @@ export class Supervisor implements SlotHost {
     await this.#guardian.close();
   }
 
-  /** A closing call: the end does not wait for a broker that is away. */
+  /** A closing call: whatever becomes of it, the end goes on, and does not wait for a broker that is away. */
   async #closing(what: string, call: () => Promise<unknown>): Promise<void> {
     try {
       await closingCall(call(), CLOSING_MS);
     } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error;
-      this.#log().warn(`Cannot ${what}: ${error.message}`);
+      this.#log().warn(`Cannot ${what}: ${(error as Error).message}`);
     }
   }
 

@@ -1,0 +1,77 @@
+import pg from "pg";
+import { assertEquals, assertTrue } from "../support/assert.ts";
+import { echo, hold } from "../fixtures/tasks.ts";
+import { recordLogs, startPool, type TestPool } from "../support/pools.ts";
+import { waitFor } from "../support/wait.ts";
+
+async function running({ pool }: TestPool, agentId: string): Promise<void> {
+  await waitFor(async () => (await pool.activity.detail(agentId))?.message === "holding", {
+    what: `task ${agentId} to run`,
+  });
+}
+
+async function sql(databaseUrl: string, statement: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}
+
+const HIDE = "alter table agentexec_activity rename to agentexec_hidden";
+const SHOW = "alter table agentexec_hidden rename to agentexec_activity";
+
+Deno.test("a stop ends although the database refuses to settle what it cut off, and does not say that all drained", async () => {
+  await using log = await recordLogs();
+  await using started = await startPool();
+  const { pool, databaseUrl } = started;
+  const task = await pool.enqueue(hold, { ms: 60_000 });
+  await running(started, task.agentId);
+  await sql(databaseUrl, HIDE);
+  const report = await pool.shutdown({ timeout: { seconds: 0 } });
+  assertEquals(report.drained, false);
+  assertEquals(pool.workers, []);
+  assertTrue(
+    log.messages().some((line) => line.includes("Cannot settle the tasks of Worker 0: ")),
+  );
+});
+
+Deno.test("a worker that dies while the database refuses every write is settled once it takes them again", async () => {
+  await using log = await recordLogs();
+  await using started = await startPool();
+  const { pool, databaseUrl } = started;
+  const task = await pool.enqueue(hold, { ms: 100 });
+  await task.result();
+  const killed = await pool.enqueue(hold, { ms: 3_000 });
+  await running(started, killed.agentId);
+  await sql(databaseUrl, HIDE);
+  Deno.kill(pool.workers[0]!.pid!, "SIGKILL");
+  await waitFor(() => log.messages().some((line) => line.includes("Cannot settle the tasks of")), {
+    what: "the trouble to be logged",
+  });
+  await sql(databaseUrl, SHOW);
+  assertEquals(await killed.result({ timeout: { seconds: 20 } }), "held");
+  const detail = await pool.activity.detail(killed.agentId);
+  assertEquals([detail?.attempt, detail?.crashes, detail?.lapses], [2, 1, 0]);
+});
+
+Deno.test("a supervisor outlives a key of its queue that another program spoiled, and goes on once it is gone", async () => {
+  await using log = await recordLogs();
+  await using started = await startPool();
+  const { pool, redis } = started;
+  await redisCli(redis.port, "SET", "fixture", "not a list");
+  Deno.kill(pool.workers[0]!.pid!, "SIGKILL");
+  await waitFor(() => log.messages().some((line) => line.includes("Cannot renew the leases")), {
+    what: "the trouble to be logged",
+  });
+  await redisCli(redis.port, "DEL", "fixture");
+  const task = await pool.enqueue(echo, { text: "afterwards" });
+  assertEquals((await task.result({ timeout: { seconds: 40 } })).text, "afterwards");
+});
+
+async function redisCli(port: number, ...args: string[]): Promise<string> {
+  const command = new Deno.Command("redis-cli", { args: ["-p", String(port), ...args] });
+  return new TextDecoder().decode((await command.output()).stdout).trim();
+}
