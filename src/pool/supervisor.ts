@@ -38,10 +38,12 @@ const SAY_AGAIN_MS = 5_000;
 const EARLY_DEATHS = 3;
 /** How long the last log lines of a worker that ended by itself are waited for. */
 const BYE_MS = 1_000;
-/** How long a closing call to the broker may take. */
-const CLOSING_MS = 1_000;
+/** How long a closing call to the broker may take: a forced stop has 2 s for everything. */
+const CLOSING_MS = 800;
+/** The same once one got no answer: the others are tried, and not waited for in earnest. */
+const CLOSING_AWAY_MS = 100;
 /** How long a stop takes to settle what one worker left. */
-const SETTLE_MS = 1_500;
+const SETTLE_MS = 800;
 /** Between two tries to settle what a worker left, while a store is away. */
 const SETTLE_AGAIN_MS = 1_000;
 
@@ -104,6 +106,8 @@ export class Supervisor implements SlotHost {
   #renewAgain = false;
   #stopping: StopRequest | undefined;
   readonly #stopAsked = new AbortController();
+  /** How long the next closing call is waited for. */
+  #closingMs = CLOSING_MS;
   readonly #settling = new Set<Promise<void>>();
   #allReady: () => void = () => {};
   #cutOff: string[] = [];
@@ -401,8 +405,9 @@ export class Supervisor implements SlotHost {
     this.#stopAsked.abort();
     this.#leaseMs = Math.min(this.#leaseMs, DRAIN_LEASE_MS);
     void this.#renewSoon();
-    const ended = Promise.all(this.#slots.map((slot) => slot.ended()));
-    await this.#tellToStop();
+    // Telling takes a moment where the broker is away, and a stop that waits for nothing does not wait for that.
+    const told = this.#tellToStop();
+    const ended = Promise.all([told, ...this.#slots.map((slot) => slot.ended())]);
     const inTime = await this.#endedInTime(ended, request);
     const killed = inTime ? 0 : await this.#killWhatIsLeft();
     await ended;
@@ -440,8 +445,10 @@ export class Supervisor implements SlotHost {
   }
 
   async #close(): Promise<void> {
-    await Promise.all(this.#loops.map((stop) => stop()));
-    await this.#renewal;
+    await this.#closing("end the renewals", async () => {
+      await Promise.all(this.#loops.map((stop) => stop()));
+      await this.#renewal;
+    });
     await this.#closing("strike this supervisor off", () => this.#parts.queue.deregister(this.#id));
     await this.#closing("end the log subscription", () => this.#unsubscribe());
     await this.#guardian.close();
@@ -450,8 +457,9 @@ export class Supervisor implements SlotHost {
   /** A closing call: whatever becomes of it, the end goes on, and does not wait for a broker that is away. */
   async #closing(what: string, call: () => Promise<unknown>): Promise<void> {
     try {
-      await closingCall(call(), CLOSING_MS);
+      await closingCall(call(), this.#closingMs);
     } catch (error) {
+      if (error instanceof ConnectionError) this.#closingMs = CLOSING_AWAY_MS;
       this.#log().warn(`Cannot ${what}: ${(error as Error).message}`);
     }
   }

@@ -1,3 +1,4 @@
+import { Client } from "@agentexec/core";
 import pg from "pg";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { echo, hold } from "../fixtures/tasks.ts";
@@ -75,3 +76,19 @@ async function redisCli(port: number, ...args: string[]): Promise<string> {
   const command = new Deno.Command("redis-cli", { args: ["-p", String(port), ...args] });
   return new TextDecoder().decode((await command.output()).stdout).trim();
 }
+
+Deno.test("a forced stop while Redis keeps silent is over before one call to it gives up", async () => {
+  await using _ = await recordLogs();
+  await using started = await startPool({ numWorkers: 2 });
+  const { pool, redis, databaseUrl } = started;
+  await using client = new Client({ brokerUrl: redis.url, databaseUrl, queueName: "fixture" });
+  await client.depth();
+  const task = await pool.enqueue(hold, { ms: 60_000 });
+  await running(started, task.agentId);
+  redis.pause();
+  const call = client.depth().then(() => "the call", () => "the call");
+  const stop = pool.shutdown({ timeout: { seconds: 0 } }).then(({ drained }) => drained);
+  assertEquals(await Promise.race([call, stop]), false);
+  redis.resume();
+  await call;
+});
