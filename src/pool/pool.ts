@@ -464,7 +464,7 @@ export class Pool extends Client {
     }
     await this.#forget(service);
     return {
-      drained: outcome.killed === 0 && outcome.unsettled.length === 0,
+      drained: outcome.killed + outcome.cutOff.length + outcome.unsettled.length === 0,
       cutOff: outcome.cutOff,
     };
   }

@@ -323,7 +323,7 @@ export class Supervisor implements SlotHost {
 
   async #renew(): Promise<void> {
     const supervisorId = this.#id;
-    const workerIds = this.#slots.flatMap((slot) => slot.worker?.workerId ?? []);
+    const workerIds = this.#slots.flatMap((slot) => slot.livingId ?? []);
     const renewal = await this.#parts.queue.renew({
       supervisorId,
       workerIds,
@@ -336,7 +336,7 @@ export class Supervisor implements SlotHost {
 
   #apply(renewal: Renewal): void {
     for (const slot of this.#slots) {
-      const workerId = slot.worker?.workerId;
+      const workerId = slot.livingId;
       if (workerId === undefined) continue;
       slot.holds(
         renewal.owned.filter((claim) => claim.workerId === workerId).map((claim) => claim.id),
@@ -435,7 +435,7 @@ export class Supervisor implements SlotHost {
   }
 
   async #killWhatIsLeft(): Promise<number> {
-    const left = this.#slots.filter((slot) => slot.worker !== undefined);
+    const left = this.#slots.filter((slot) => slot.livingId !== undefined);
     for (const slot of left) slot.cutOff();
     await Promise.all(left.map((slot) => {
       const pid = slot.worker?.child.pid;

@@ -98,6 +98,11 @@ export class WorkerSlot {
     return this.#worker;
   }
 
+  /** The id of its worker while its process lives; one that has ended is to be registered no more. */
+  get livingId(): string | undefined {
+    return this.#state === "exited" ? undefined : this.#worker?.workerId;
+  }
+
   /** Whether its present process said ready. */
   get isReady(): boolean {
     return this.#state === "ready" || this.#state === "busy";
@@ -138,14 +143,15 @@ export class WorkerSlot {
   }
 
   /**
-   * Tells its worker to finish what it runs and go, and replaces it no more. One that has not got ready holds
-   * nothing, and may never read what it is told: it is killed.
+   * Tells its worker to finish what it runs and go, and replaces it no more. One that has not got ready may never
+   * read what it is told: it is killed. Where it got ready unheard, what it took up is cut off.
    */
   async stop(): Promise<void> {
     this.#stop.abort();
     const worker = this.#worker;
-    if (worker === undefined) return;
+    if (worker === undefined || this.#state === "exited") return;
     if (this.#state === "starting") {
+      this.#cutOff = true;
       this.#state = "stopping";
       worker.child.kill("SIGKILL");
       return;

@@ -1,8 +1,9 @@
-import { Client } from "@agentexec/core";
+import { Client, Pool } from "@agentexec/core";
 import pg from "pg";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { echo, hold } from "../fixtures/tasks.ts";
-import { recordLogs, startPool, type TestPool } from "../support/pools.ts";
+import { fixture, makePool, recordLogs, startPool, type TestPool } from "../support/pools.ts";
+import { startPostgres, startRedis } from "../support/servers.ts";
 import { waitFor } from "../support/wait.ts";
 
 async function running({ pool }: TestPool, agentId: string): Promise<void> {
@@ -92,3 +93,53 @@ Deno.test("a forced stop while Redis keeps silent is over before one call to it 
   redis.resume();
   await call;
 });
+
+Deno.test("a worker that died is not registered again while the database is slow to settle its tasks", async () => {
+  await using _ = await recordLogs();
+  await using redis = await startRedis();
+  await using postgres = await startPostgres();
+  const { url: databaseUrl } = await postgres.freshDatabase();
+  await using pool = new Pool({
+    name: "fixture",
+    queueName: "fixture",
+    brokerUrl: redis.url,
+    databaseUrl,
+    entrypoint: fixture("pool.ts"),
+    numWorkers: 1,
+  });
+  await pool.migrate();
+  await pool.start();
+  const task = await pool.enqueue(hold, { ms: 100 });
+  const dead = await redisCli(redis.port, "HKEYS", "{fixture}:workers");
+  await waitFor(async () => (await pool.depth()).running === 1, { what: "the task to be claimed" });
+  postgres.pause();
+  Deno.kill(pool.workers[0]!.pid!, "SIGKILL");
+  await waitFor(() => pool.workers[0]!.restarts === 1, { what: "the replacement" });
+  postgres.resume();
+  assertEquals(await task.result(), "held");
+  const registered = await redisCli(redis.port, "HKEYS", "{fixture}:workers");
+  assertEquals([registered.split("\n").length, registered === dead], [1, false]);
+});
+
+Deno.test("a stop that kills a worker which took up a task unheard charges the task nothing, and names it", async () => {
+  await using _ = await recordLogs();
+  await using made = await makePool();
+  const { pool, redis, databaseUrl } = made;
+  const task = await pool.enqueue(hold, { ms: 60_000 });
+  const starting = pool.start().catch((error: Error) => error.name);
+  await waitFor(async () => await redisCli(redis.port, "HLEN", "{fixture}:workers") === "1", {
+    what: "the worker to be registered",
+  });
+  // The supervisor is this process: while it is kept busy it cannot hear that its worker is ready.
+  while (!psql(databaseUrl, "select message from agentexec_activity").startsWith("holding"));
+  const report = await pool.shutdown();
+  assertEquals(report, { drained: false, cutOff: [task.agentId] });
+  assertEquals(await starting, "AbortError");
+  const detail = await pool.activity.detail(task.agentId);
+  assertEquals([detail?.status, detail?.crashes], ["queued", 0]);
+});
+
+function psql(databaseUrl: string, query: string): string {
+  const { stdout } = new Deno.Command("psql", { args: [databaseUrl, "-tAc", query] }).outputSync();
+  return new TextDecoder().decode(stdout);
+}
