@@ -343,7 +343,7 @@ export class Pool extends Client {
       try {
         await service.supervisor;
       } catch (error) {
-        if (!signals.asked.aborted) throw error;
+        if (!signals.asked.aborted && !service.cancelStart.signal.aborted) throw error;
       }
       await stopped;
     } finally {
@@ -485,11 +485,15 @@ export class Pool extends Client {
 
   async #forget(service: Service): Promise<void> {
     if (this.#service !== service) return;
-    this.#service = undefined;
-    this.#supervisor = undefined;
-    await storesOf(this).disconnect();
-    await service.undoLogging?.();
-    service.end();
+    try {
+      await storesOf(this).disconnect();
+      await service.undoLogging?.();
+    } finally {
+      // Only now: until then another stop waits for this one, and nothing starts on connections that close.
+      this.#service = undefined;
+      this.#supervisor = undefined;
+      service.end();
+    }
   }
 
   /** Resolves when the service has ended, by a signal or otherwise. */

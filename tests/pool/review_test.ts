@@ -143,3 +143,16 @@ function psql(databaseUrl: string, query: string): string {
   const { stdout } = new Deno.Command("psql", { args: [databaseUrl, "-tAc", query] }).outputSync();
   return new TextDecoder().decode(stdout);
 }
+
+Deno.test("run resolves when the pool is shut down while it starts, though the broker is away", async () => {
+  await using log = await recordLogs();
+  await using made = await makePool();
+  const { pool, redis } = made;
+  await redis.kill();
+  const running = pool.run();
+  await waitFor(() => log.messages().some((line) => line.includes("Cannot connect")), {
+    what: "a first attempt",
+  });
+  assertEquals(await pool.shutdown(), { drained: true, cutOff: [] });
+  await running;
+});
