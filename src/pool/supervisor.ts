@@ -157,7 +157,7 @@ export class Supervisor implements SlotHost {
   }
 
   async #begin(signal: AbortSignal): Promise<void> {
-    await this.#listen();
+    this.#unsubscribe = await this.#listen(this.#id);
     // A registration before the first worker, so that its first claim is granted.
     await this.#renew();
     this.#loops = [
@@ -182,9 +182,8 @@ export class Supervisor implements SlotHost {
     });
   }
 
-  async #listen(): Promise<void> {
-    const topic = { kind: "log", supervisorId: this.#id } as const;
-    this.#unsubscribe = await this.#parts.queue.subscribe(topic, {
+  #listen(supervisorId: string): Promise<Unsubscribe> {
+    return this.#parts.queue.subscribe({ kind: "log", supervisorId }, {
       onMessage: (message) => {
         // What a worker says when it is ready is in a key; this only saves the wait for the next second.
         if (message === READY_HINT) void this.#renewSoon();
@@ -349,17 +348,21 @@ export class Supervisor implements SlotHost {
   /** Others took this supervisor for dead and its tasks away: its workers run what is not theirs any more. */
   async #startOver(): Promise<void> {
     this.#log().warn("Taken for dead by another supervisor: replacing all workers under a new id");
-    await this.#unsubscribe();
-    this.#id = uuid();
-    await this.#listen();
-    await this.#parts.queue.renew({
-      supervisorId: this.#id,
-      workerIds: [],
-      leaseMs: this.#leaseMs,
-    });
-    for (const slot of this.#slots) {
-      if (slot.worker !== undefined) await this.#guardian.killGroup(slot.worker.child.pid);
-    }
+    // What the broker may refuse comes before the new id is taken: under the old one the next renewal is told the
+    // same, and this begins again.
+    const [id, unsubscribe] = [uuid(), this.#unsubscribe];
+    this.#unsubscribe = await this.#listen(id);
+    this.#id = id;
+    await Promise.all(
+      this.#slots.map((slot) =>
+        slot.livingId === undefined || slot.worker === undefined
+          ? undefined
+          : this.#guardian.killGroup(slot.worker.child.pid)
+      ),
+    );
+    await this.#closing("end the former log subscription", unsubscribe);
+    // Registers the new id, with the workers that it has by now.
+    this.#renewAgain = true;
   }
 
   async #sweep(): Promise<void> {
@@ -402,6 +405,7 @@ export class Supervisor implements SlotHost {
   /** Stops the workers: in good order while there is time, by force after it. Resolves when all are gone. */
   async stop(request: StopRequest): Promise<StopOutcome> {
     this.#stopping = request;
+    this.#closingMs = CLOSING_MS;
     this.#stopAsked.abort();
     this.#leaseMs = Math.min(this.#leaseMs, DRAIN_LEASE_MS);
     void this.#renewSoon();

@@ -1,7 +1,7 @@
 import { Client, Pool } from "@agentexec/core";
 import pg from "pg";
 import { assertEquals, assertTrue } from "../support/assert.ts";
-import { echo, hold } from "../fixtures/tasks.ts";
+import { chat, echo, hold } from "../fixtures/tasks.ts";
 import { fixture, makePool, recordLogs, startPool, type TestPool } from "../support/pools.ts";
 import { startPostgres, startRedis } from "../support/servers.ts";
 import { waitFor } from "../support/wait.ts";
@@ -155,4 +155,27 @@ Deno.test("run resolves when the pool is shut down while it starts, though the b
   });
   assertEquals(await pool.shutdown(), { drained: true, cutOff: [] });
   await running;
+});
+
+Deno.test("a supervisor taken for dead replaces its workers and hears the new ones, though Redis refuses it at first", async () => {
+  await using log = await recordLogs();
+  await using started = await startPool();
+  const { pool, redis } = started;
+  const worker = await redisCli(redis.port, "HKEYS", "{fixture}:workers");
+  const supervisor = worker.split("/", 1)[0]!;
+  const [seconds] = (await redisCli(redis.port, "TIME")).split("\n");
+  await redisCli(redis.port, "ACL", "SETUSER", "default", "-subscribe");
+  await redisCli(redis.port, "ZADD", "{fixture}:swept", `${seconds}000`, supervisor);
+  await waitFor(() => log.messages().some((line) => line.startsWith("Cannot renew the leases")), {
+    what: "the refusal",
+  });
+  await redisCli(redis.port, "ACL", "SETUSER", "default", "+subscribe");
+  await waitFor(() => pool.workers[0]!.restarts > 0 && pool.workers[0]!.state === "ready", {
+    what: "the replacement",
+  });
+  const task = await pool.enqueue(chat);
+  await task.result();
+  await waitFor(() => log.messages().some((line) => line.includes("from the log")), {
+    what: "what the new worker logs",
+  });
 });
