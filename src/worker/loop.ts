@@ -7,7 +7,6 @@
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, ClaimState, Queue } from "../broker/broker.ts";
 import { monotonicMs, repeat, sleep } from "../clock.ts";
-import { ConnectionError } from "../errors.ts";
 import { workerLogger } from "../log/lifecycle.ts";
 import type { Task } from "../task/definition.ts";
 import { Run, type RunEnvironment } from "./run.ts";
@@ -102,7 +101,7 @@ export class ClaimLoop {
         signal,
       });
     } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error;
+      // Whatever the stores refuse, it is no reason to take what runs beside down with the process.
       this.#sayTrouble("Cannot claim", error);
       await sleep(TRY_AGAIN_MS, { signal });
     }

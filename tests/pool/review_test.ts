@@ -179,3 +179,20 @@ Deno.test("a supervisor taken for dead replaces its workers and hears the new on
     what: "what the new worker logs",
   });
 });
+
+Deno.test("a worker whose claims the queue refuses says so, finishes what it runs and goes on", async () => {
+  await using log = await recordLogs();
+  await using started = await startPool({ concurrency: 2 });
+  const { pool, redis } = started;
+  const task = await pool.enqueue(hold, { ms: 2_500 });
+  await running(started, task.agentId);
+  await redisCli(redis.port, "SET", "fixture", "not a list");
+  await redisCli(redis.port, "ZADD", "{fixture}:wake", "1", "1");
+  await waitFor(() => log.messages().some((line) => line.startsWith("Cannot claim")), {
+    what: "the trouble to be logged",
+  });
+  await redisCli(redis.port, "DEL", "fixture");
+  assertEquals(await task.result(), "held");
+  assertEquals(pool.workers[0]!.restarts, 0);
+  assertEquals((await pool.activity.detail(task.agentId))?.crashes, 0);
+});
