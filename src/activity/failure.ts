@@ -36,11 +36,6 @@ export function failureOf(error: unknown): Failure {
   return "other";
 }
 
-/** Whether the connection is the trouble, so that trying again can help. */
-export function isConnectionError(error: unknown): boolean {
-  return failureOf(error) === "connection";
-}
-
 /** The error that callers get for trouble with connection, login or tables; other errors as they are. */
 export function toConnectionError(error: unknown, doing: string, address: string): unknown {
   if (error instanceof AgentexecError && !(error instanceof DatabaseTimeout)) return error;

@@ -132,11 +132,3 @@ export interface ActivityLogTable {
 export type ActivityDatabase<Prefix extends string = "agentexec_"> =
   & { [Table in `${Prefix}activity`]: ActivityTable }
   & { [Table in `${Prefix}activity_log`]: ActivityLogTable };
-
-/** What the library itself uses: the same tables under names that do not vary. */
-export interface OwnTables {
-  /** The activities. */
-  activity: ActivityTable;
-  /** Their logs. */
-  activity_log: ActivityLogTable;
-}

@@ -316,7 +316,10 @@ export class Pool extends Client {
   async start(options: StartOptions = {}): Promise<void> {
     await beforeActing();
     if (this.#service !== undefined) {
-      throw new AgentexecError(`Cannot start pool '${this.name}': it has started already`);
+      const state = this.#service.stop === undefined
+        ? "it has started already"
+        : "it is being stopped";
+      throw new AgentexecError(`Cannot start pool '${this.name}': ${state}`);
     }
     const service = this.#begin();
     if (options.signals === true) {

@@ -6,10 +6,9 @@
  */
 import { v7 as uuid } from "uuid";
 import type { ActivityStore } from "../activity/store.ts";
-import type { Queue, Renewal, SweptClaim, Unsubscribe } from "../broker/broker.ts";
+import type { Queue, Renewal, Unsubscribe } from "../broker/broker.ts";
 import {
   aborted,
-  monotonicMs,
   repeat,
   settlesWithin,
   sleep,
@@ -18,6 +17,7 @@ import {
 } from "../clock.ts";
 import { ConnectionError, StartError } from "../errors.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
+import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { ChildProcess } from "../process/child.ts";
 import { type ExitCause, uncaughtFrom } from "../process/exit_cause.ts";
@@ -26,14 +26,13 @@ import { encodeBootRecord, READY_HINT, type ReadyMessage } from "../process/hand
 import type { Interrupted } from "../task/definition.ts";
 import { callerPlace, checkReady, describeEarlyDeath, describeNotReady } from "./start_problems.ts";
 import { type Departure, settleWorker } from "./settle.ts";
+import { sweep } from "./sweep.ts";
 import { type SlotHost, type SpawnedWorker, type WorkerInfo, WorkerSlot } from "./worker_slot.ts";
 import type { WorkerPlan } from "./worker_plan.ts";
 
 const RENEW_EVERY_MS = 1_000;
 /** The lease of a pool that drains: what cuts the drain short gives its tasks back within 10 s. */
 const DRAIN_LEASE_MS = 5_000;
-/** How often one and the same trouble is logged. */
-const SAY_AGAIN_MS = 5_000;
 /** How many early deaths of one worker end a start. */
 const EARLY_DEATHS = 3;
 /** How long the last log lines of a worker that ended by itself are waited for. */
@@ -112,7 +111,7 @@ export class Supervisor implements SlotHost {
   #allReady: () => void = () => {};
   #cutOff: string[] = [];
   #unsettled: string[] = [];
-  #said = new Map<string, number>();
+  readonly #trouble = new TroubleLog(() => this.#log());
   #warnedOfActing = false;
 
   private constructor(parts: SupervisorParts, guardian: Guardian) {
@@ -290,7 +289,7 @@ export class Supervisor implements SlotHost {
         const problem = `Cannot settle the tasks of Worker ${slot.number}: ${
           (error as Error).message
         }`;
-        this.#say("settle", problem);
+        this.#trouble.say("settle", problem);
         if (this.#stopping !== undefined) {
           this.#unsettled.push(problem);
           return;
@@ -312,7 +311,7 @@ export class Supervisor implements SlotHost {
       do {
         this.#renewAgain = false;
         await this.#renew().catch((error: Error) =>
-          this.#say("renew", `Cannot renew the leases: ${error.message}`)
+          this.#trouble.say("renew", `Cannot renew the leases: ${error.message}`)
         );
       } while (this.#renewAgain);
       this.#renewal = undefined;
@@ -366,38 +365,12 @@ export class Supervisor implements SlotHost {
   }
 
   async #sweep(): Promise<void> {
-    const { queue } = this.#parts;
+    const { queue, store, pool } = this.#parts;
     try {
-      for (const claim of await queue.sweep({ supervisorId: this.#id, leaseMs: this.#leaseMs })) {
-        await this.#recordSwept(claim);
-      }
+      await sweep({ supervisorId: this.#id, leaseMs: this.#leaseMs }, { queue, store, pool });
     } catch (error) {
-      this.#say("sweep", `Cannot sweep: ${(error as Error).message}`);
+      this.#trouble.say("sweep", `Cannot sweep: ${(error as Error).message}`);
     }
-  }
-
-  async #recordSwept(claim: SweptClaim): Promise<void> {
-    const { queue, store } = this.#parts;
-    const { id: agentId, token, lapses, name } = claim;
-    if (!claim.exhausted) {
-      this.#log().warn(
-        `Took task ${name} ${agentId} back from a host that is gone (lapse ${lapses})`,
-      );
-      const message = "Waiting to run again: the host that ran it is gone";
-      await store.write({ agentId, token, status: "queued", message, counters: { lapses } });
-      return;
-    }
-    const message = `Task lost: the host that ran it went away ${lapses} times`;
-    this.#log().error(`${message}: ${name} ${agentId}`);
-    await store.write({
-      agentId,
-      token,
-      status: "error",
-      message,
-      error: `lost: ${message}`,
-      counters: { lapses },
-    });
-    await queue.end(claim);
   }
 
   // The end
@@ -470,14 +443,6 @@ export class Supervisor implements SlotHost {
 
   #log() {
     return supervisorLogger(this.#parts.pool);
-  }
-
-  /** Logs a trouble that comes back every second at most every 5 s. */
-  #say(topic: string, message: string): void {
-    const now = monotonicMs();
-    if (now - (this.#said.get(topic) ?? -Infinity) < SAY_AGAIN_MS) return;
-    this.#said.set(topic, now);
-    this.#log().warn(message);
   }
 }
 

@@ -6,8 +6,9 @@
  */
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, ClaimState, Queue } from "../broker/broker.ts";
-import { monotonicMs, repeat, sleep } from "../clock.ts";
+import { repeat, sleep } from "../clock.ts";
 import { workerLogger } from "../log/lifecycle.ts";
+import { TroubleLog } from "../log/trouble.ts";
 import type { Task } from "../task/definition.ts";
 import { Run, type RunEnvironment } from "./run.ts";
 import { giveBackUnknown, restoreOrphans } from "./unusual.ts";
@@ -17,8 +18,6 @@ const IDLE_WAIT_MS = 5_000;
 /** Between two claims while the broker does not know this worker (yet), or does not answer. */
 const TRY_AGAIN_MS = 250;
 const CHECK_EVERY_MS = 1_000;
-/** How often one and the same trouble is logged. */
-const SAY_AGAIN_MS = 5_000;
 
 /** What a loop is made of. */
 export interface LoopParts extends RunEnvironment {
@@ -40,10 +39,12 @@ export interface LoopParts extends RunEnvironment {
 export class ClaimLoop {
   readonly #parts: LoopParts;
   readonly #runs = new Map<string, Run>();
+  /** Claims without a run that are being settled: held too, or the next claim would take them back. */
+  readonly #settling = new Set<string>();
   readonly #stop = new AbortController();
   /** Resolves the wait of a loop without a free slot. */
   #wakeUp: () => void = () => {};
-  #trouble = { said: -Infinity };
+  readonly #trouble = new TroubleLog(workerLogger);
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
@@ -89,7 +90,7 @@ export class ClaimLoop {
       const answer = await queue.claim({
         workerId,
         slots: concurrency - this.#runs.size,
-        holding: [...this.#runs.keys()],
+        holding: [...this.#runs.keys(), ...this.#settling],
         leaseMs,
       });
       for (const claim of answer.claims) this.#start(claim);
@@ -102,29 +103,35 @@ export class ClaimLoop {
       });
     } catch (error) {
       // Whatever the stores refuse, it is no reason to take what runs beside down with the process.
-      this.#sayTrouble("Cannot claim", error);
+      this.#sayTrouble("claim", "a task", error);
       await sleep(TRY_AGAIN_MS, { signal });
     }
   }
 
   #start(claim: Claim): void {
     const task = this.#parts.tasks.get(claim.name);
-    if (task === undefined) {
-      giveBackUnknown(claim, this.#parts).catch((error: unknown) =>
-        this.#sayTrouble(`Cannot give back task ${claim.name} ${claim.id}`, error)
-      );
-      return;
-    }
+    if (task === undefined) return void this.#settleUnknown(claim);
     const run = new Run(claim, task, this.#parts);
     this.#runs.set(claim.id, run);
     this.#supervise(run);
+  }
+
+  async #settleUnknown(claim: Claim): Promise<void> {
+    this.#settling.add(claim.id);
+    try {
+      await giveBackUnknown(claim, this.#parts);
+    } catch (error) {
+      this.#sayTrouble("give back", `task ${claim.name} ${claim.id}`, error);
+    } finally {
+      this.#settling.delete(claim.id);
+    }
   }
 
   async #supervise(run: Run): Promise<void> {
     try {
       await run.execute();
     } catch (error) {
-      this.#sayTrouble(`Cannot run task ${run.claim.name} ${run.claim.id}`, error);
+      this.#sayTrouble("run", `task ${run.claim.name} ${run.claim.id}`, error);
       await this.#giveBack(run.claim);
     } finally {
       this.#runs.delete(run.claim.id);
@@ -138,7 +145,7 @@ export class ClaimLoop {
       await this.#parts.queue.release(claim, { delayMs: 1_000 });
     } catch (error) {
       // The next claim's `holding` no longer names it, which gives it back too.
-      this.#sayTrouble(`Cannot give back task ${claim.name} ${claim.id}`, error);
+      this.#sayTrouble("give back", `task ${claim.name} ${claim.id}`, error);
     }
   }
 
@@ -152,7 +159,7 @@ export class ClaimLoop {
         if (state !== undefined && this.#runs.has(run.claim.id)) await this.#apply(run, state);
       }
     } catch (error) {
-      this.#sayTrouble("Cannot ask for the claims", error);
+      this.#sayTrouble("ask for", "the claims", error);
     }
   }
 
@@ -192,10 +199,7 @@ export class ClaimLoop {
     this.stop();
   }
 
-  #sayTrouble(what: string, error: unknown): void {
-    const now = monotonicMs();
-    if (now - this.#trouble.said < SAY_AGAIN_MS) return;
-    this.#trouble = { said: now };
-    workerLogger().warn(`${what}: ${(error as Error).message}`);
+  #sayTrouble(doing: string, what: string, error: unknown): void {
+    this.#trouble.say(doing, `Cannot ${doing} ${what}: ${(error as Error).message}`);
   }
 }

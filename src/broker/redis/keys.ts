@@ -40,11 +40,6 @@ local CANCELED, NEWER = PREFIX .. 'canceled', PREFIX .. 'newer'
 local ENDED = PREFIX .. 'ended:'
 `;
 
-/** The list of a queue's waiting ids: the name of the queue itself. */
-export function listKey(queue: string): string {
-  return queue;
-}
-
 /** The set that holds the one marker idle workers block on. */
 export function wakeKey(queue: string): string {
   return `{${queue}}:wake`;

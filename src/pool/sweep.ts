@@ -1,0 +1,47 @@
+/**
+ * The sweep: takes tasks back from hosts that are gone, wherever they ran, and records what became of each.
+ *
+ * @module
+ */
+import type { ActivityStore } from "../activity/store.ts";
+import type { Queue, SweptClaim } from "../broker/broker.ts";
+import { supervisorLogger } from "../log/lifecycle.ts";
+
+/** What a sweep works on. */
+export interface SweepParts {
+  /** The queue. */
+  readonly queue: Queue;
+  /** The rows. */
+  readonly store: ActivityStore;
+  /** The pool's name. */
+  readonly pool: string;
+}
+
+/** Sweeps once, on behalf of a supervisor. */
+export async function sweep(
+  options: { readonly supervisorId: string; readonly leaseMs: number },
+  parts: SweepParts,
+): Promise<void> {
+  const swept = await parts.queue.sweep(options);
+  // Each for itself: a row that cannot be written keeps no other from being told of its task's return.
+  const recorded = await Promise.allSettled(swept.map((claim) => record(claim, parts)));
+  const failed = recorded.find((each) => each.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}
+
+async function record(claim: SweptClaim, { queue, store, pool }: SweepParts): Promise<void> {
+  const { id: agentId, token, lapses, name } = claim;
+  if (!claim.exhausted) {
+    supervisorLogger(pool).warn(
+      `Took task ${name} ${agentId} back from a host that is gone (lapse ${lapses})`,
+    );
+    const message = "Waiting to run again: the host that ran it is gone";
+    await store.write({ agentId, token, status: "queued", message, counters: { lapses } });
+    return;
+  }
+  const message = `Task lost: the host that ran it went away ${lapses} times`;
+  supervisorLogger(pool).error(`${message}: ${name} ${agentId}`);
+  const error = `lost: ${message}`;
+  await store.write({ agentId, token, status: "error", message, error, counters: { lapses } });
+  await queue.end(claim);
+}
