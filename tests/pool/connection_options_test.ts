@@ -2,28 +2,28 @@ import { Client, ConnectionError, Pool } from "@agentexec/core";
 import pg from "pg";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { echo } from "../fixtures/tasks.ts";
-import { makeCertificates } from "../support/certificates.ts";
+import { type Certificates, makeCertificates } from "../support/certificates.ts";
 import { fixture, recordLogs } from "../support/pools.ts";
 import { freePort } from "../support/ports.ts";
 import { runProgram } from "../support/processes.ts";
 import { sharedPostgres, startPostgres, startRedis } from "../support/servers.ts";
 
-Deno.test("rediss:// verifies the certificate: unknown authorities are refused, DENO_CERT makes one known", async () => {
-  await using certificates = await makeCertificates();
+/** A Redis with a plain port and one with TLS. */
+async function startTlsRedis({ ca, cert, key }: Certificates) {
   const tlsPort = freePort();
-  await using redis = await startRedis({
+  const redis = await startRedis({
     args: [
-      ...[
-        "--tls-port",
-        String(tlsPort),
-        "--tls-cert-file",
-        certificates.cert,
-        "--tls-key-file",
-        certificates.key,
-      ],
-      ...["--tls-ca-cert-file", certificates.ca, "--tls-auth-clients", "no"],
+      ...["--tls-port", String(tlsPort), "--tls-cert-file", cert, "--tls-key-file", key],
+      ...["--tls-ca-cert-file", ca, "--tls-auth-clients", "no"],
     ],
   });
+  return { redis, tlsPort };
+}
+
+Deno.test("rediss:// verifies the certificate: unknown authorities are refused, DENO_CERT makes one known", async () => {
+  await using certificates = await makeCertificates();
+  const { redis, tlsPort } = await startTlsRedis(certificates);
+  await using _ = redis;
   await using database = await sharedPostgres().freshDatabase();
   await using client = new Client({
     brokerUrl: redis.url,
@@ -57,20 +57,8 @@ Deno.test("rediss:// verifies the certificate: unknown authorities are refused, 
 
 Deno.test("a plain client at a TLS port, and a TLS client at a plain one, fail and do not hang", async () => {
   await using certificates = await makeCertificates();
-  const tlsPort = freePort();
-  await using redis = await startRedis({
-    args: [
-      ...[
-        "--tls-port",
-        String(tlsPort),
-        "--tls-cert-file",
-        certificates.cert,
-        "--tls-key-file",
-        certificates.key,
-      ],
-      ...["--tls-ca-cert-file", certificates.ca, "--tls-auth-clients", "no"],
-    ],
-  });
+  const { redis, tlsPort } = await startTlsRedis(certificates);
+  await using _ = redis;
   await using database = await sharedPostgres().freshDatabase();
   for (
     const brokerUrl of [`redis://127.0.0.1:${tlsPort}`, redis.url.replace("redis:", "rediss:")]
