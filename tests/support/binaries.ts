@@ -7,9 +7,13 @@
 /** A program that the tests run, and the Debian package it comes in. */
 const PACKAGES = {
   "redis-server": "redis-server",
+  "redis-cli": "redis-tools",
   "postgres": "postgresql",
   "initdb": "postgresql",
   "pgbouncer": "pgbouncer",
+  // A slim Debian image has neither.
+  "openssl": "openssl",
+  "ps": "procps",
 } as const;
 
 /** The name of a program that {@linkcode binary} knows how to find. */
