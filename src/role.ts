@@ -8,7 +8,7 @@
  * @module
  */
 import process from "node:process";
-import type { BrokerAddress, DatabaseAddress } from "./config.ts";
+import type { BrokerAddress, DatabaseAddress } from "./addresses.ts";
 import { AgentexecError } from "./errors.ts";
 
 /**

@@ -4,10 +4,10 @@
  * @module
  */
 import { Kysely, PostgresDialect } from "kysely";
-import type { DatabaseAddress } from "../config.ts";
+import { type DatabaseAddress, sqliteFiles } from "../addresses.ts";
 import type { Database } from "../task/context.ts";
 import { GuardedPool } from "./postgres_pool.ts";
-import { sqliteDialect, sqliteFiles } from "./sqlite.ts";
+import { sqliteDialect } from "./sqlite.ts";
 
 /** How a connection is made. */
 export interface OpenOptions {

@@ -11,7 +11,7 @@ import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kyse
 // @ts-types="@types/pg"
 import { Client, type ClientConfig, Pool, type PoolClient } from "pg";
 import { withDeadline } from "../clock.ts";
-import type { PostgresAddress } from "../config.ts";
+import type { PostgresAddress } from "../addresses.ts";
 import { ConnectionError } from "../errors.ts";
 import { DatabaseTimeout } from "./failure.ts";
 

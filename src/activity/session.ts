@@ -5,7 +5,7 @@
  */
 import { type Kysely, sql } from "kysely";
 import { monotonicMs, sleep, withDeadline } from "../clock.ts";
-import { type DatabaseAddress, showDatabase } from "../config.ts";
+import { type DatabaseAddress, showDatabase } from "../addresses.ts";
 import { ConnectionError, IncompatibleError } from "../errors.ts";
 import type { Database } from "../task/context.ts";
 import { openDatabase } from "./connection.ts";

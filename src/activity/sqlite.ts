@@ -26,11 +26,6 @@ type Opened = Awaited<ReturnType<Extract<SqliteDialectConfig["database"], () => 
 type Statement = ReturnType<Opened["prepare"]>;
 type Bindable = null | number | bigint | string | Uint8Array;
 
-/** The files of an SQLite database: all that a process may touch of it. */
-export function sqliteFiles(path: string): string[] {
-  return [path, `${path}-wal`, `${path}-shm`, `${path}-journal`];
-}
-
 /** A dialect on a file, which is made where it is not there. Opens it at first use. */
 export function sqliteDialect(path: string): SqliteDialect {
   return new PatientDialect({ database: () => open(path) });

@@ -4,7 +4,8 @@
  * @module
  */
 import { v7 as uuid } from "uuid";
-import type { ActivityMessages, DatabaseAddress } from "../config.ts";
+import type { DatabaseAddress } from "../addresses.ts";
+import type { ActivityMessages } from "../config.ts";
 import type { Database } from "../task/context.ts";
 import type {
   ActivityDetail,

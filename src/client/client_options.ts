@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { checkName, checkTablePrefix, parseBrokerUrl, parseDatabaseUrl } from "../config.ts";
+import { parseBrokerUrl, parseDatabaseUrl } from "../addresses.ts";
+import { checkName, checkTablePrefix } from "../config.ts";
 import { role } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { kindOf } from "../task/json_text.ts";

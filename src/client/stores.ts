@@ -7,18 +7,15 @@
 import type { TaskRow } from "../activity/activity.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
-import { RedisBroker } from "../broker/redis/redis_broker.ts";
+import { openBroker } from "../broker/open_broker.ts";
 import { monotonicMs, sleep, withDeadline } from "../clock.ts";
 import {
-  activityMessages,
   type BrokerAddress,
-  CONF,
   type DatabaseAddress,
-  resolveBroker,
-  resolveDatabase,
   showBroker,
   showDatabase,
-} from "../config.ts";
+} from "../addresses.ts";
+import { activityMessages, CONF, resolveBroker, resolveDatabase } from "../config.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
 import { workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
@@ -210,7 +207,7 @@ export class Stores {
 
   #lazyBroker(): Lazy<Broker> {
     return new Lazy<Broker>({
-      make: () => new RedisBroker(this.brokerAddress, { clientName: "agentexec" }),
+      make: () => openBroker(this.brokerAddress, { clientName: "agentexec" }),
       connect: (broker) => broker.connect(),
       address: () => showBroker(this.brokerAddress),
     });

@@ -5,7 +5,8 @@
  */
 import { type ClientOptions, DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_options.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
-import { checkName, CONF, netAddress } from "../config.ts";
+import { netAddress } from "../addresses.ts";
+import { checkName, CONF } from "../config.ts";
 import type { Interrupted } from "../task/definition.ts";
 
 /**

@@ -5,13 +5,14 @@
  */
 import { filesOf } from "../activity/connection.ts";
 import {
-  type ActivityMessages,
   type BrokerAddress,
   type DatabaseAddress,
   netAddress,
   parseBrokerUrl,
   parseDatabaseUrl,
-} from "../config.ts";
+  sqliteFiles,
+} from "../addresses.ts";
+import { type ActivityMessages } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
@@ -73,16 +74,17 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
   const broker = workerBroker(parts);
   const database = workerDatabase(parts);
   const scope = resolveScope({ permissions: settings.permissions, cwd: Deno.cwd() });
-  const files = filesOf(database);
+  const brokerFiles = broker.kind === "sqlite" ? sqliteFiles(broker.path) : [];
+  const databaseFiles = filesOf(database);
   const environment = workerEnvironment({ granted: scope.env });
   const needs = {
     net: [
-      netAddress(broker.host, broker.port),
+      ...(broker.kind === "redis" ? [netAddress(broker.host, broker.port)] : []),
       ...settings.brokerHosts,
       ...(database.kind === "postgres" ? [netAddress(database.host, database.port)] : []),
     ],
-    read: [...files],
-    write: database.kind === "sqlite" ? [...files] : [],
+    read: [...brokerFiles, ...databaseFiles],
+    write: [...brokerFiles, ...(database.kind === "sqlite" ? databaseFiles : [])],
     env: [WORKER_MARKER, ...environment.own],
   };
   const deno = await denoProgram();

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { ActivityMessages, BrokerAddress, DatabaseAddress } from "../config.ts";
+import type { BrokerAddress, DatabaseAddress } from "../addresses.ts";
+import type { ActivityMessages } from "../config.ts";
 
 /** The first line: all that a worker is to know. */
 export interface BootRecord {

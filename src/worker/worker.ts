@@ -5,8 +5,8 @@
  */
 import { openDatabase } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
-import type { Queue } from "../broker/broker.ts";
-import { RedisBroker } from "../broker/redis/redis_broker.ts";
+import type { Broker, Queue } from "../broker/broker.ts";
+import { openBroker } from "../broker/open_broker.ts";
 import { aborted, settlesWithin, withDeadline } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { captureConsole, takeOverLogging } from "../log/capture.ts";
@@ -51,7 +51,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<void> {
 
 class Worker {
   readonly #boot: BootRecord;
-  readonly #broker: RedisBroker;
+  readonly #broker: Broker;
   readonly #queue: Queue;
   readonly #brokerId: string;
   readonly #store: ActivityStore;
@@ -63,7 +63,7 @@ class Worker {
 
   private constructor(parts: {
     boot: BootRecord;
-    broker: RedisBroker;
+    broker: Broker;
     queue: Queue;
     brokerId: string;
     store: ActivityStore;
@@ -87,7 +87,7 @@ class Worker {
       storeContext,
       ...(declared?.openDatabase === undefined ? {} : { db: declared.openDatabase }),
     });
-    const broker = new RedisBroker(address, { clientName: `agentexec-worker-${boot.number}` });
+    const broker = openBroker(address, { clientName: `agentexec-worker-${boot.number}` });
     await Promise.all([store.connect(), broker.connect()]);
     const queue = broker.queue(queueName);
     const brokerId = await queue.open();

@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import { openDatabase } from "../../src/activity/connection.ts";
 import type { ActivityWrite } from "../../src/activity/activity.ts";
 import type { ActivityStore } from "../../src/activity/store.ts";
-import { parseDatabaseUrl } from "../../src/config.ts";
+import { parseDatabaseUrl } from "../../src/addresses.ts";
 import { ConnectionError } from "../../src/errors.ts";
 import { Bench, newRow } from "../contract/activity/bench.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";

@@ -6,7 +6,7 @@
 import { Kysely } from "kysely";
 import { PostgresJSDialect } from "kysely-postgres-js";
 import postgres from "postgres";
-import { parseDatabaseUrl } from "../../src/config.ts";
+import { parseDatabaseUrl } from "../../src/addresses.ts";
 import type { ActivityGround } from "../contract/activity_contract.ts";
 import { sharedPostgres, startPgBouncer } from "../support/servers.ts";
 

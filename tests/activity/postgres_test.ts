@@ -2,7 +2,7 @@ import { sql } from "kysely";
 import { openDatabase } from "../../src/activity/connection.ts";
 import { whereOf } from "../../src/activity/filters.ts";
 import { ActivityStore } from "../../src/activity/store.ts";
-import { parseDatabaseUrl } from "../../src/config.ts";
+import { parseDatabaseUrl } from "../../src/addresses.ts";
 import { ConnectionError, IncompatibleError } from "../../src/errors.ts";
 import { Bench, MESSAGES } from "../contract/activity/bench.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";

@@ -5,11 +5,11 @@
  */
 import type { Queue } from "../../src/broker/broker.ts";
 import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
-import { parseBrokerUrl } from "../../src/config.ts";
+import { parseBrokerUrl, type RedisAddress } from "../../src/addresses.ts";
 
 /** A broker for a URL, not connected. */
 export function brokerOf(url: string): RedisBroker {
-  return new RedisBroker(parseBrokerUrl({ value: url, source: "the test" }));
+  return new RedisBroker(parseBrokerUrl({ value: url, source: "the test" }) as RedisAddress);
 }
 
 /** A queue of a connection of its own, which ends with it. */

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
-import { parseBrokerUrl } from "../../src/config.ts";
+import { openBroker } from "../../src/broker/open_broker.ts";
+import { parseBrokerUrl } from "../../src/addresses.ts";
 import type { BrokerContract } from "../contract/broker_contract.ts";
 import { sharedRedisUrl } from "../support/servers.ts";
 import { auditQueue } from "./audit.ts";
@@ -18,7 +18,7 @@ export function redisContract(name: string): BrokerContract {
       const url = sharedRedisUrl();
       const redis = await rawRedis(url);
       return {
-        broker: () => new RedisBroker(parseBrokerUrl({ value: url, source: "the test" })),
+        broker: () => openBroker(parseBrokerUrl({ value: url, source: "the test" })),
         async loseTask(queue, id) {
           await redis.send("DEL", `{${queue}}:task:${id}`);
         },

@@ -7,9 +7,10 @@
 import type { ActivityWrite } from "../../src/activity/activity.ts";
 import { ActivityStore } from "../../src/activity/store.ts";
 import type { Claim, Queue } from "../../src/broker/broker.ts";
-import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
+import { openBroker } from "../../src/broker/open_broker.ts";
 import { Client, type ClientOptions } from "../../src/client/client.ts";
-import { activityMessages, parseBrokerUrl, parseDatabaseUrl } from "../../src/config.ts";
+import { parseBrokerUrl, parseDatabaseUrl } from "../../src/addresses.ts";
+import { activityMessages } from "../../src/config.ts";
 import { sharedPostgres, sharedRedisUrl } from "../support/servers.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -45,7 +46,7 @@ export async function makeBench(options: ClientOptions = {}): Promise<Bench> {
   } as Bench["options"];
   const client = new Client(all);
   await client.migrate();
-  const broker = new RedisBroker(parseBrokerUrl({ value: all.brokerUrl, source: "test" }));
+  const broker = openBroker(parseBrokerUrl({ value: all.brokerUrl, source: "test" }));
   const store = new ActivityStore({
     address: parseDatabaseUrl({ value: all.databaseUrl, source: "test" }),
     tablePrefix: "agentexec_",

@@ -1,7 +1,8 @@
 import { v7 as uuid } from "uuid";
 import { Client } from "@agentexec/core";
-import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
-import { activityMessages, parseBrokerUrl, parseDatabaseUrl } from "../../src/config.ts";
+import { openBroker } from "../../src/broker/open_broker.ts";
+import { parseBrokerUrl, parseDatabaseUrl } from "../../src/addresses.ts";
+import { activityMessages } from "../../src/config.ts";
 import { encodeBootRecord, type SelfScope, STOP_LINE } from "../../src/process/handshake.ts";
 import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
 import { reach, rights } from "../fixtures/tasks.ts";
@@ -22,7 +23,7 @@ async function startCompiled(options: { flags: string[]; scope: (stores: string[
     queueName: "fixture",
   });
   await client.migrate();
-  const broker = new RedisBroker(parseBrokerUrl({ value: redis.url, source: "test" }));
+  const broker = openBroker(parseBrokerUrl({ value: redis.url, source: "test" }));
   await broker.connect();
   const queue = broker.queue("fixture");
   await queue.open();

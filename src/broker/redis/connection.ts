@@ -5,7 +5,7 @@
  * @module
  */
 import { monotonicMs, sleep, withDeadline } from "../../clock.ts";
-import { type BrokerAddress, showBroker } from "../../config.ts";
+import { type RedisAddress, showBroker } from "../../addresses.ts";
 import { type AgentexecError, ConnectionError } from "../../errors.ts";
 import { codeOf, spoilsConnection, toBrokerError } from "./failure.ts";
 import type { Reply } from "./reply.ts";
@@ -42,7 +42,7 @@ export interface ConnectionOptions {
 /** One connection of a process, which outlives the sockets it uses. */
 export class Connection implements Commands {
   readonly address: string;
-  readonly #address: BrokerAddress;
+  readonly #address: RedisAddress;
   readonly #options: ConnectionOptions;
   readonly #closed = new AbortController();
   #session: Session | undefined;
@@ -55,7 +55,7 @@ export class Connection implements Commands {
   readonly #waiting = new Set<Waiting>();
 
   /** Makes no call yet. */
-  constructor(address: BrokerAddress, options: ConnectionOptions = {}) {
+  constructor(address: RedisAddress, options: ConnectionOptions = {}) {
     this.#address = address;
     this.#options = options;
     this.address = showBroker(address);

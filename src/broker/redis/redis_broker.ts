@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { BrokerAddress } from "../../config.ts";
+import type { RedisAddress } from "../../addresses.ts";
 import type { Broker, Queue } from "../broker.ts";
 import { Connection } from "./connection.ts";
 import { RedisQueue } from "./redis_queue.ts";
@@ -23,14 +23,14 @@ export interface RedisBrokerOptions {
 /** A connection of one process to Redis. */
 export class RedisBroker implements Broker {
   readonly address: string;
-  readonly #address: BrokerAddress;
+  readonly #address: RedisAddress;
   readonly #clientName: string | undefined;
   readonly #redis: Connection;
   readonly #subscriptions: Subscriptions;
   readonly #queues = new Map<string, RedisQueue>();
 
   /** Makes no call. */
-  constructor(address: BrokerAddress, options: RedisBrokerOptions = {}) {
+  constructor(address: RedisAddress, options: RedisBrokerOptions = {}) {
     // Redis refuses names with blanks and control characters.
     const clientName = options.clientName?.replaceAll(/[^!-~]/g, "_");
     this.#address = address;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { BrokerAddress } from "../../config.ts";
+import type { RedisAddress } from "../../addresses.ts";
 import type {
   Claim,
   ClaimAnswer,
@@ -49,7 +49,7 @@ import { Waiter, type WaitOptions } from "./wait.ts";
 /** What a queue shares with the others of its broker. */
 export interface QueueParts {
   /** Where Redis is. */
-  readonly address: BrokerAddress;
+  readonly address: RedisAddress;
   /** What the server shall call its connections. */
   readonly clientName: string | undefined;
   /** The connection for commands. */

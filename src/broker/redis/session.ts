@@ -6,7 +6,7 @@
  * @module
  */
 import { createClient, type RedisClientType } from "@redis/client";
-import type { BrokerAddress } from "../../config.ts";
+import type { RedisAddress } from "../../addresses.ts";
 import { sleep, withDeadline } from "../../clock.ts";
 import { ConnectionError, IncompatibleError } from "../../errors.ts";
 import { toBrokerError } from "./failure.ts";
@@ -60,7 +60,7 @@ export class Session {
    * @throws {ConnectionError} If it cannot be reached, or refuses.
    * @throws {IncompatibleError} If the server is too old or of a kind that is not supported.
    */
-  static async open(address: BrokerAddress, options: SessionOptions): Promise<Session> {
+  static async open(address: RedisAddress, options: SessionOptions): Promise<Session> {
     const { shown, ms, signal } = options;
     const abort = new AbortController();
     const session = new Session(makeClient(address, { ...options, signal: abort.signal }), abort);
@@ -151,7 +151,7 @@ export class Session {
 }
 
 function makeClient(
-  address: BrokerAddress,
+  address: RedisAddress,
   options: { readonly name: string | undefined; readonly ms: number; readonly signal: AbortSignal },
 ): Client {
   const { username, password } = address;

@@ -4,7 +4,7 @@
  * @module
  */
 import { repeat, type StopRepeating } from "../../clock.ts";
-import type { BrokerAddress } from "../../config.ts";
+import type { RedisAddress } from "../../addresses.ts";
 import { ConnectionError } from "../../errors.ts";
 import type { SubscribeOptions, Unsubscribe } from "../broker.ts";
 import { Connection } from "./connection.ts";
@@ -27,7 +27,7 @@ export class Subscriptions {
   #stopPinging: StopRepeating | undefined;
 
   /** Makes no call yet. */
-  constructor(address: BrokerAddress, clientName: string | undefined) {
+  constructor(address: RedisAddress, clientName: string | undefined) {
     this.#connection = new Connection(address, {
       clientName,
       onSession: (session) => this.#resubscribe(session),

@@ -5,7 +5,7 @@
  * @module
  */
 import { monotonicMs, sleep } from "../../clock.ts";
-import type { BrokerAddress } from "../../config.ts";
+import type { RedisAddress } from "../../addresses.ts";
 import { ConnectionError } from "../../errors.ts";
 import { Connection } from "./connection.ts";
 import { wakeKey } from "./keys.ts";
@@ -33,7 +33,7 @@ export class Waiter {
   #block: Promise<void> | undefined;
 
   /** Makes no call yet. */
-  constructor(queue: string, address: BrokerAddress, clientName: string | undefined) {
+  constructor(queue: string, address: RedisAddress, clientName: string | undefined) {
     this.#queue = queue;
     this.#connection = new Connection(address, { clientName, onDemand: true });
   }

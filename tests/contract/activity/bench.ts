@@ -12,7 +12,7 @@ import type {
   WriteOutcome,
 } from "../../../src/activity/activity.ts";
 import { ActivityStore, type ActivityStoreOptions } from "../../../src/activity/store.ts";
-import type { DatabaseAddress } from "../../../src/config.ts";
+import type { DatabaseAddress } from "../../../src/addresses.ts";
 import type { Database } from "../../../src/task/context.ts";
 import { assertTrue } from "../../support/assert.ts";
 

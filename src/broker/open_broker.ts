@@ -1,0 +1,25 @@
+/**
+ * Which broker an address means.
+ *
+ * @module
+ */
+import type { BrokerAddress } from "../addresses.ts";
+import type { Broker } from "./broker.ts";
+import { RedisBroker } from "./redis/redis_broker.ts";
+import { ConfigError } from "../errors.ts";
+
+/** What {@linkcode openBroker} may be told. */
+export interface OpenBrokerOptions {
+  /**
+   * What the server shall call the connections.
+   *
+   * @default {undefined} (no name)
+   */
+  readonly clientName?: string;
+}
+
+/** The broker of an address, not connected yet. */
+export function openBroker(address: BrokerAddress, options: OpenBrokerOptions = {}): Broker {
+  if (address.kind === "sqlite") throw new ConfigError("Cannot use an SQLite broker yet");
+  return new RedisBroker(address, options);
+}
