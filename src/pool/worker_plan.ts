@@ -12,7 +12,7 @@ import {
   parseDatabaseUrl,
   sqliteFiles,
 } from "../addresses.ts";
-import { type ActivityMessages } from "../config.ts";
+import type { ActivityMessages } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
