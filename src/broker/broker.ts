@@ -249,6 +249,8 @@ export interface Queue {
   raiseToken(token: string): Promise<void>;
   /** How much waits. */
   depth(): Promise<Depth>;
+  /** For how long, in milliseconds, no supervisor has renewed itself here; null where none ever did. */
+  unservedMs(): Promise<number | null>;
   /** Where each task is, in the order asked. */
   whereabouts(ids: readonly string[]): Promise<readonly Whereabouts[]>;
   /** Sends a message to whoever listens now. A hint: it may be lost. Works when the broker is full. */

@@ -6,7 +6,7 @@
 import type { BrokerAddress } from "../addresses.ts";
 import type { Broker } from "./broker.ts";
 import { RedisBroker } from "./redis/redis_broker.ts";
-import { ConfigError } from "../errors.ts";
+import { SqliteBroker } from "./sqlite/sqlite_broker.ts";
 
 /** What {@linkcode openBroker} may be told. */
 export interface OpenBrokerOptions {
@@ -20,6 +20,7 @@ export interface OpenBrokerOptions {
 
 /** The broker of an address, not connected yet. */
 export function openBroker(address: BrokerAddress, options: OpenBrokerOptions = {}): Broker {
-  if (address.kind === "sqlite") throw new ConfigError("Cannot use an SQLite broker yet");
-  return new RedisBroker(address, options);
+  return address.kind === "sqlite"
+    ? new SqliteBroker(address.path)
+    : new RedisBroker(address, options);
 }

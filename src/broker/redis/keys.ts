@@ -16,7 +16,7 @@
  * | `{Q}:delayed` | zset | id → when it is due, ms |
  * | `{Q}:wake` | zset | one marker while there may be something to claim |
  * | `{Q}:token` | string | the last token given |
- * | `{Q}:broker` | hash | `id`, `protocol` (the newest that was here), `oldest` (that may still work here) |
+ * | `{Q}:broker` | hash | `id`, `protocol` (the newest that was here), `oldest` (that may still work here), `served` (ms) |
  * | `{Q}:foreign` | list | entries that were no tasks, untouched |
  * | `{Q}:canceled` | set | ids that were cancelled while they waited and still stand in `Q` |
  * | `{Q}:newer` | zset | id → `v` of waiting tasks that only a newer version may run |

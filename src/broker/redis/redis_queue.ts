@@ -43,6 +43,7 @@ import { renewSupervisor } from "./scripts/renew.ts";
 import { serverTime, sweepLapsed } from "./scripts/sweep.ts";
 import { takeToken } from "./scripts/token.ts";
 import { findTasks } from "./scripts/whereabouts.ts";
+import { readUnserved } from "./scripts/unserved.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { Waiter, type WaitOptions } from "./wait.ts";
 
@@ -97,6 +98,10 @@ export class RedisQueue implements Queue {
 
   async depth(): Promise<Depth> {
     return await countDepth(this.#redis, this.name);
+  }
+
+  async unservedMs(): Promise<number | null> {
+    return await readUnserved(this.#redis, this.name);
   }
 
   async whereabouts(ids: readonly string[]): Promise<readonly Whereabouts[]> {

@@ -41,6 +41,7 @@ local function renew_claims(owner)
 end
 
 redis.call('ZADD', SUPERVISORS, lease_end, supervisor)
+redis.call('HSET', BROKER, 'served', whole(NOW))
 for index = 6, #ARGV do
   local worker = ARGV[index]
   added = added + redis.call('HSET', WORKERS, worker, supervisor)

@@ -1,0 +1,116 @@
+/**
+ * Opening a queue, and putting tasks in.
+ *
+ * @module
+ */
+import { IncompatibleError } from "../../errors.ts";
+import { type NewTask, PROTOCOL } from "../broker.ts";
+import { makeQueue, QueueNumbers } from "./places.ts";
+import type { Transaction } from "./transaction.ts";
+
+/** A queue, and the id that it is given where it has none. */
+export interface QueueToOpen {
+  readonly queue: string;
+  readonly brokerId: string;
+}
+
+/**
+ * Makes sure that this version may use the queue; answers with its broker's id.
+ *
+ * @throws {IncompatibleError} If only a newer version may.
+ */
+export function openQueue(transaction: Transaction, { queue, brokerId }: QueueToOpen): string {
+  const row = transaction.get<{ id: string | null; protocol: number; oldest: number }>(
+    "select id, protocol, oldest from agentexec_broker_queue where name = ?",
+    queue,
+  );
+  if (row !== undefined && row.oldest > PROTOCOL) {
+    throw new IncompatibleError(
+      `Cannot use the queue '${queue}': it needs protocol ${row.oldest} or later, this version of the library ` +
+        `speaks ${PROTOCOL}, update it`,
+    );
+  }
+  if (row !== undefined && row.id !== null && row.protocol >= PROTOCOL) return row.id;
+  makeQueue(transaction, queue);
+  transaction.run(
+    `update agentexec_broker_queue set id = coalesce(id, ?), protocol = max(protocol, ?) where name = ?`,
+    brokerId,
+    PROTOCOL,
+    queue,
+  );
+  return row?.id ?? brokerId;
+}
+
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * When a task is due, in milliseconds, from now or of the Unix epoch.
+ *
+ * @throws {RangeError} If its id is no lower-case UUID, or the time is not finite.
+ */
+function checkedTime({ id, runAtMs, delayMs }: NewTask): number {
+  if (!ID.test(id)) {
+    throw new RangeError(
+      `Cannot enqueue a task: its id must be a lower-case UUID, current value is ${
+        JSON.stringify(id)
+      }`,
+    );
+  }
+  const ms = Math.ceil(runAtMs ?? delayMs ?? 0);
+  if (Number.isSafeInteger(ms)) return ms;
+  throw new RangeError(
+    `Cannot enqueue task ${id}: when it is due must be a finite number of milliseconds, current value is ${ms}`,
+  );
+}
+
+/** Puts tasks in, all or none. */
+export function enqueueTasks(
+  transaction: Transaction,
+  { queue, brokerId }: QueueToOpen,
+  tasks: readonly NewTask[],
+): readonly ("accepted" | "known")[] {
+  // Everything that can fail is asked before the first write.
+  const times = tasks.map(checkedTime);
+  openQueue(transaction, { queue, brokerId });
+  const numbers = QueueNumbers.of(transaction, queue);
+  const words = tasks.map((task, index) => {
+    const time = times[index] ?? 0;
+    const due = task.runAtMs === undefined ? transaction.now + time : time;
+    return enqueueOne(transaction, numbers, { queue, task, due }) ? "accepted" : "known";
+  });
+  numbers.save();
+  return words;
+}
+
+interface Entry {
+  readonly queue: string;
+  readonly task: NewTask;
+  readonly due: number;
+}
+
+function enqueueOne(
+  transaction: Transaction,
+  numbers: QueueNumbers,
+  { queue, task, due }: Entry,
+): boolean {
+  const { id, name, payload, counters } = task;
+  const { now } = transaction;
+  return transaction.run(
+    `insert into agentexec_broker_task (queue, id, v, name, state, position, due, since, token, owner, lease,
+      cancel, attempt, failures, crashes, lapses, unknowns, payload)
+    values (?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, 0, ?, ?, ?, ?, 0, ?) on conflict do nothing`,
+    queue,
+    id,
+    PROTOCOL,
+    name,
+    due > now ? "delayed" : "waiting",
+    due > now ? 0 : numbers.tail(),
+    due,
+    now,
+    counters?.attempt ?? 0,
+    counters?.failures ?? 0,
+    counters?.crashes ?? 0,
+    counters?.lapses ?? 0,
+    payload,
+  ) === 1;
+}

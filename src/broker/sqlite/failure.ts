@@ -1,0 +1,97 @@
+/**
+ * What went wrong with the file, as an error of this library: whether it can be tried again, and what to do.
+ *
+ * @module
+ */
+import { AgentexecError, ConnectionError, IncompatibleError } from "../../errors.ts";
+
+/** What failed. */
+export interface Failed {
+  /** Completes "Cannot …". */
+  readonly doing: string;
+  /** The address as it may be shown. */
+  readonly address: string;
+  /** What SQLite or the system said. */
+  readonly cause: unknown;
+}
+
+const BUSY = 5;
+
+/** The primary result code of SQLite, https://www.sqlite.org/rescode.html; undefined for any other error. */
+function codeOf(error: unknown): number | undefined {
+  const code: unknown = error instanceof Error ? Reflect.get(error, "errcode") : undefined;
+  return typeof code === "number" ? code & 0xff : undefined;
+}
+
+/** Whether another connection has the lock. */
+export function isBusy(error: unknown): boolean {
+  return codeOf(error) === BUSY ||
+    (error instanceof Error && /database is locked/.test(error.message));
+}
+
+/** Whether SQLite itself, not an operation, refused. */
+export function isOfSqlite(error: unknown): boolean {
+  return codeOf(error) !== undefined ||
+    (error instanceof Error && Reflect.get(error, "code") === "ERR_SQLITE_ERROR");
+}
+
+/** The error of this library for what failed. An error that is one already, or a wrong argument, stays as it is. */
+export function toFileError({ doing, address, cause }: Failed): Error {
+  if (cause instanceof AgentexecError || cause instanceof RangeError) return cause;
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const start = `Cannot ${doing} at ${address}`;
+  const trouble = troubleOf(cause, text);
+  if (trouble === undefined) return new AgentexecError(`${start}: ${text}`, { cause });
+  if (trouble === "foreign") {
+    return new IncompatibleError(
+      `${start}: it has tables of the broker's names that another program made (${text}), name another file`,
+      { cause },
+    );
+  }
+  return new ConnectionError(`${start}: ${trouble.why} (${text})`, {
+    cause,
+    retryable: trouble.passing,
+  });
+}
+
+interface Trouble {
+  readonly why: string;
+  /** Whether trying again may help. */
+  readonly passing: boolean;
+}
+
+function troubleOf(cause: unknown, text: string): Trouble | "foreign" | undefined {
+  if (cause instanceof Error && cause.name === "NotCapable") {
+    return { why: "Deno does not allow it, grant read and write of the file", passing: false };
+  }
+  // Deno gives some errors without their numbers, where a file is opened.
+  if (/unable to open database file/.test(text)) {
+    return { why: "its folder must exist and be writable", passing: false };
+  }
+  if (/file is not a database/.test(text)) return DAMAGED;
+  if (/no such (table|column)|has no column/.test(text)) return "foreign";
+  switch (codeOf(cause)) {
+    case BUSY:
+    case 6: // LOCKED
+      return { why: "another process has it locked", passing: true };
+    case 10: // IOERR
+      return { why: "the system cannot read or write it", passing: true };
+    case 13: // FULL
+      return { why: "the disk is full, make room", passing: true };
+    case 3: // PERM
+    case 8: // READONLY
+      return { why: "it, or its folder, is read-only", passing: false };
+    case 14: // CANTOPEN
+      return { why: "its folder must exist and be writable", passing: false };
+    case 11: // CORRUPT
+    case 26: // NOTADB
+      return DAMAGED;
+    default:
+      return undefined;
+  }
+}
+
+const DAMAGED: Trouble = {
+  why: "it is damaged or no SQLite database: move it away, or restore it from a copy",
+  passing: false,
+};

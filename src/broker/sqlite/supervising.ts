@@ -1,0 +1,265 @@
+/**
+ * What supervisors do: the bookkeeping of a second, striking off, and taking claims from the dead.
+ *
+ * @module
+ */
+import { LAPSE_LIMIT, type OwnedClaim, type Renewal, type SweptClaim } from "../broker.ts";
+import { openQueue } from "./entering.ts";
+import {
+  CLAIM_COLUMNS,
+  type ClaimRow,
+  putBack,
+  QueueNumbers,
+  toOwnedClaim,
+  workersOf,
+} from "./places.ts";
+import type { Transaction } from "./transaction.ts";
+
+/** How long what a ready worker said is kept where no supervisor renews it, in milliseconds. */
+const READY_MS = 60_000;
+const LONGEST_DELAY_MS = 300_000;
+/** For how long a swept supervisor can learn of it, in milliseconds: a laptop that sleeps over night. */
+const REMEMBER_MS = 7 * 86_400_000;
+/** How many supervisors and claims one sweep takes. */
+const SWEEP_SUPERVISORS = 10;
+const SWEEP_CLAIMS = 100;
+
+/** Who renews what. */
+export interface Renewing {
+  readonly queue: string;
+  /** Written where the file lost it. */
+  readonly brokerId: string;
+  readonly supervisorId: string;
+  readonly workerIds: readonly string[];
+  readonly leaseMs: number;
+}
+
+/** Renews a supervisor, its workers, and the leases of what they own. */
+export function renewSupervisor(transaction: Transaction, renewing: Renewing): Renewal {
+  const { queue, brokerId, supervisorId, workerIds, leaseMs } = renewing;
+  // That it was swept is written down by the sweep. Its mere absence is no proof: the file may have been lost.
+  const swept = transaction.get(
+    "select 1 from agentexec_broker_supervisor where queue = ? and id = ? and swept is not null",
+    queue,
+    supervisorId,
+  );
+  if (swept !== undefined) return { swept: true, owned: [], ready: new Map() };
+  openQueue(transaction, { queue, brokerId });
+  const { now } = transaction;
+  const lease = now + leaseMs;
+  transaction.run("update agentexec_broker_queue set served = ? where name = ?", now, queue);
+  transaction.run(
+    `insert into agentexec_broker_supervisor (queue, id, lease) values (?, ?, ?)
+    on conflict (queue, id) do update set lease = excluded.lease`,
+    queue,
+    supervisorId,
+    lease,
+  );
+  const ready = new Map<string, string>();
+  for (const id of workerIds) {
+    transaction.run(
+      "insert into agentexec_broker_worker (queue, id, supervisor) values (?, ?, ?) on conflict do nothing",
+      queue,
+      id,
+      supervisorId,
+    );
+    const said = transaction.get<{ message: string }>(
+      `update agentexec_broker_ready set until = ? where queue = ? and worker = ? and until > ? returning message`,
+      now + READY_MS,
+      queue,
+      id,
+      now,
+    );
+    if (said !== undefined) ready.set(id, said.message);
+  }
+  return { swept: false, owned: renewClaims(transaction, renewing, lease), ready };
+}
+
+/** The claims of the workers named, and of those that were struck off. */
+function renewClaims(
+  transaction: Transaction,
+  { queue, supervisorId, workerIds }: Renewing,
+  lease: number,
+): readonly OwnedClaim[] {
+  return transaction.all<ClaimRow>(
+    `update agentexec_broker_task as t set lease = ?
+    where t.state = 'claimed' and t.queue = ? and t.owner >= ? and t.owner < ? and (
+      t.owner in (select value from json_each(?)) or not exists (
+        select 1 from agentexec_broker_worker as w where w.queue = t.queue and w.id = t.owner
+      )
+    ) returning ${CLAIM_COLUMNS}`,
+    lease,
+    queue,
+    ...workersOf(supervisorId),
+    JSON.stringify(workerIds),
+  ).map(toOwnedClaim);
+}
+
+/** Keeps what a worker says when it is ready. */
+export function sayReady(
+  transaction: Transaction,
+  queue: string,
+  { workerId, message }: { readonly workerId: string; readonly message: string },
+): void {
+  transaction.run("delete from agentexec_broker_ready where until <= ?", transaction.now);
+  transaction.run(
+    `insert into agentexec_broker_ready (queue, worker, message, until) values (?, ?, ?, ?)
+    on conflict (queue, worker) do update set message = excluded.message, until = excluded.until`,
+    queue,
+    workerId,
+    message,
+    transaction.now + READY_MS,
+  );
+}
+
+/** Strikes a worker off and answers with the claims it had; they keep its id until each is settled. */
+export function strikeWorker(
+  transaction: Transaction,
+  queue: string,
+  workerId: string,
+): readonly OwnedClaim[] {
+  for (const [table, column] of [["worker", "id"], ["ready", "worker"]]) {
+    transaction.run(
+      `delete from agentexec_broker_${table} where queue = ? and ${column} = ?`,
+      queue,
+      workerId,
+    );
+  }
+  return transaction.all<ClaimRow>(
+    `select ${CLAIM_COLUMNS} from agentexec_broker_task where state = 'claimed' and queue = ? and owner = ?`,
+    queue,
+    workerId,
+  ).map(toOwnedClaim);
+}
+
+/** Strikes a supervisor off, with all its workers. What they own stays claimed until its lease ends. */
+export function strikeSupervisor(
+  transaction: Transaction,
+  queue: string,
+  supervisorId: string,
+): void {
+  transaction.run(
+    "delete from agentexec_broker_supervisor where queue = ? and id = ? and swept is null",
+    queue,
+    supervisorId,
+  );
+  strikeWorkersOf(transaction, queue, supervisorId);
+}
+
+function strikeWorkersOf(transaction: Transaction, queue: string, supervisorId: string): void {
+  transaction.run(
+    "delete from agentexec_broker_worker where queue = ? and supervisor = ?",
+    queue,
+    supervisorId,
+  );
+  transaction.run(
+    "delete from agentexec_broker_ready where queue = ? and worker >= ? and worker < ?",
+    queue,
+    ...workersOf(supervisorId),
+  );
+}
+
+/** Who sweeps. */
+export interface Sweeping {
+  readonly queue: string;
+  readonly supervisorId: string;
+  /** For what it has to end itself. */
+  readonly leaseMs: number;
+}
+
+/** Takes the claims of lapsed owners away, and lapsed supervisors off the registry. */
+export function sweepLapsed(transaction: Transaction, sweeping: Sweeping): readonly SweptClaim[] {
+  const { queue, supervisorId } = sweeping;
+  const { now } = transaction;
+  const living = transaction.get(
+    "select 1 from agentexec_broker_supervisor where queue = ? and id = ? and lease > ? and swept is null",
+    queue,
+    supervisorId,
+    now,
+  );
+  if (living === undefined) return [];
+  const lapsed = transaction.all<{ id: string }>(
+    `select id from agentexec_broker_supervisor where queue = ? and lease <= ? and swept is null
+    order by lease limit ${SWEEP_SUPERVISORS}`,
+    queue,
+    now,
+  );
+  const rows = [
+    ...lapsed.flatMap(({ id }) => takeSupervisor(transaction, queue, id)),
+    ...lapsedClaims(transaction, queue),
+  ];
+  transaction.run(
+    "delete from agentexec_broker_supervisor where queue = ? and swept <= ?",
+    queue,
+    now - REMEMBER_MS,
+  );
+  // A claim may have been found both ways.
+  const each = new Map(rows.map((row) => [row.id, row]));
+  const numbers = QueueNumbers.of(transaction, queue);
+  const swept = [...each.values()].map((row) => lapse(transaction, numbers, row, sweeping));
+  numbers.save();
+  return swept;
+}
+
+/** Takes a lapsed supervisor off the registry; answers with the claims of its workers. */
+function takeSupervisor(
+  transaction: Transaction,
+  queue: string,
+  supervisorId: string,
+): readonly ClaimRow[] {
+  transaction.run(
+    "update agentexec_broker_supervisor set swept = ? where queue = ? and id = ?",
+    transaction.now,
+    queue,
+    supervisorId,
+  );
+  strikeWorkersOf(transaction, queue, supervisorId);
+  return transaction.all<ClaimRow>(
+    `select ${CLAIM_COLUMNS} from agentexec_broker_task
+    where state = 'claimed' and queue = ? and owner >= ? and owner < ?`,
+    queue,
+    ...workersOf(supervisorId),
+  );
+}
+
+function lapsedClaims(transaction: Transaction, queue: string): readonly ClaimRow[] {
+  return transaction.all<ClaimRow>(
+    `select ${CLAIM_COLUMNS} from agentexec_broker_task
+    where state = 'claimed' and queue = ? and lease <= ? order by lease limit ${SWEEP_CLAIMS}`,
+    queue,
+    transaction.now,
+  );
+}
+
+function lapse(
+  transaction: Transaction,
+  numbers: QueueNumbers,
+  row: ClaimRow,
+  { queue, supervisorId, leaseMs }: Sweeping,
+): SweptClaim {
+  const { id } = row;
+  const lapses = row.lapses + 1;
+  transaction.run(
+    "update agentexec_broker_task set lapses = ?, unknowns = 0, unknown_since = null where queue = ? and id = ?",
+    lapses,
+    queue,
+    id,
+  );
+  if (lapses <= LAPSE_LIMIT) {
+    const delayMs = lapses > 1 ? Math.min(LONGEST_DELAY_MS, 1_000 * 2 ** lapses) : 0;
+    const token = putBack(transaction, numbers, { queue, id, delayMs });
+    return { ...toOwnedClaim({ ...row, token, lapses }), exhausted: false, delayMs };
+  }
+  // The sweeper's to end, for one lease. Its owner is no worker, so nobody renews it: where the sweeper does not come to
+  // end it, the next sweep finds it again.
+  const token = numbers.token();
+  transaction.run(
+    "update agentexec_broker_task set token = ?, owner = ?, lease = ? where queue = ? and id = ?",
+    token,
+    supervisorId,
+    transaction.now + leaseMs,
+    queue,
+    id,
+  );
+  return { ...toOwnedClaim({ ...row, token, lapses }), exhausted: true, delayMs: 0 };
+}
