@@ -5,13 +5,7 @@
  * @module
  */
 import process from "node:process";
-import {
-  type BrokerAddress,
-  type DatabaseAddress,
-  parseBrokerUrl,
-  parseDatabaseUrl,
-  type Sourced,
-} from "./addresses.ts";
+import type { Sourced } from "./addresses.ts";
 import { ConfigError } from "./errors.ts";
 
 const NAME = /^[A-Za-z0-9_.-]{1,128}$/;
@@ -48,32 +42,50 @@ export function readVariable(name: string): string | undefined {
   }
 }
 
-const BROKER_VARIABLES = ["AGENTEXEC_BROKER_URL", "AGENTEXEC_REDIS_URL", "REDIS_URL"];
-const DATABASE_VARIABLES = ["AGENTEXEC_DATABASE_URL", "DATABASE_URL"];
+/** Which of these this process may not read: whether they are set it cannot know. */
+export function unreadableVariables(names: readonly string[]): readonly string[] {
+  return names.filter((name) => {
+    try {
+      void process.env[name];
+      return false;
+    } catch (error) {
+      if (error instanceof Error && error.name === "NotCapable") return true;
+      throw error;
+    }
+  });
+}
 
-function firstOf(option: string | undefined, name: string, variables: readonly string[]): Sourced {
+/** What names the broker, the first that is set. */
+export const BROKER_VARIABLES: readonly string[] = [
+  "AGENTEXEC_BROKER_URL",
+  "AGENTEXEC_REDIS_URL",
+  "REDIS_URL",
+];
+/** What names the database, the first that is set. */
+export const DATABASE_VARIABLES: readonly string[] = ["AGENTEXEC_DATABASE_URL", "DATABASE_URL"];
+
+/** What the option or the environment names; undefined where nothing does. */
+function firstOf(
+  option: string | undefined,
+  name: string,
+  variables: readonly string[],
+): Sourced | undefined {
   if (option !== undefined) return { value: option, source: `option '${name}'` };
   for (const variable of variables) {
     const value = readVariable(variable);
     if (value !== undefined) return { value, source: variable };
   }
-  throw new ConfigError(
-    `Cannot find the ${
-      name === "brokerUrl" ? "broker" : "database"
-    }: set the option '${name}' or one of the ` +
-      `variables ${variables.join(", ")}; under Deno each variable must also be granted, such as ` +
-      `--allow-env=${variables.at(-1)}`,
-  );
+  return undefined;
 }
 
-/** The broker's address from the option or the environment. */
-export function resolveBroker(option: string | undefined): BrokerAddress {
-  return parseBrokerUrl(firstOf(option, "brokerUrl", BROKER_VARIABLES));
+/** What names the broker: the option, else the environment; undefined where nothing does. */
+export function findBrokerUrl(option: string | undefined): Sourced | undefined {
+  return firstOf(option, "brokerUrl", BROKER_VARIABLES);
 }
 
-/** The database's address from the option or the environment. */
-export function resolveDatabase(option: string | undefined): DatabaseAddress {
-  return parseDatabaseUrl(firstOf(option, "databaseUrl", DATABASE_VARIABLES));
+/** What names the database: the option, else the environment; undefined where nothing does. */
+export function findDatabaseUrl(option: string | undefined): Sourced | undefined {
+  return firstOf(option, "databaseUrl", DATABASE_VARIABLES);
 }
 
 function integer(variable: string, standard: number, least: number): number {

@@ -27,17 +27,25 @@ import { kindOf } from "../task/json_text.ts";
  */
 export interface ClientOptions {
   /**
-   * Where the tasks wait: `redis://` or, with TLS, `rediss://`.
+   * Where the tasks wait: `redis://` or, with TLS, `rediss://`; on one machine also `sqlite:` and a file.
    *
-   * @default {AGENTEXEC_BROKER_URL, else AGENTEXEC_REDIS_URL, else REDIS_URL}
+   * @default {AGENTEXEC_BROKER_URL, else AGENTEXEC_REDIS_URL, else REDIS_URL, else embedded}
    */
   readonly brokerUrl?: string | undefined;
   /**
    * Where the activities are kept: `postgres://`, or `sqlite:` and a file.
    *
-   * @default {AGENTEXEC_DATABASE_URL, else DATABASE_URL}
+   * @default {AGENTEXEC_DATABASE_URL, else DATABASE_URL, else embedded}
    */
   readonly databaseUrl?: string | undefined;
+  /**
+   * Whether the program may run embedded where neither a broker nor a database is configured: for this machine
+   * alone, on two SQLite files in `.agentexec/` beside the nearest `deno.json` of its entrypoint. `true` allows it in
+   * production and in a compiled program too, `false` nowhere.
+   *
+   * @default {undefined} (unless AGENTEXEC_ENV or NODE_ENV is "production", or the program is compiled)
+   */
+  readonly embedded?: boolean | undefined;
   /**
    * Makes the Kysely instance that reaches the database, in place of the library: for another driver or
    * other settings. It is called with `databaseUrl`, in each process that connects.
@@ -82,6 +90,7 @@ export interface ClientOptions {
 export const CLIENT_OPTIONS: readonly (keyof ClientOptions)[] = [
   "brokerUrl",
   "databaseUrl",
+  "embedded",
   "db",
   "queueName",
   "tablePrefix",
@@ -114,7 +123,9 @@ export function checkClientOptions(options: ClientOptions): void {
     );
   }
   checkAddresses(options);
-  const { db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes } = options;
+  const { embedded, db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes } =
+    options;
+  if (embedded !== undefined) checkType("embedded", embedded, "boolean");
   if (db !== undefined) checkType("db", db, "function");
   if (queueName !== undefined) checkName(queueName, "queue");
   if (tablePrefix !== undefined) {

@@ -15,18 +15,16 @@ import {
   showBroker,
   showDatabase,
 } from "../addresses.ts";
-import { activityMessages, CONF, resolveBroker, resolveDatabase } from "../config.ts";
+import { activityMessages, CONF } from "../config.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
 import { workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
+import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
 import { RowReader } from "./row_reader.ts";
+import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
 
 /** What connections are made from. Everything missing comes from the environment. */
-export interface StoreOptions {
-  /** The broker's address. */
-  readonly brokerUrl?: string | undefined;
-  /** The database's address. */
-  readonly databaseUrl?: string | undefined;
+export interface StoreOptions extends Omit<AddressOptions, "entrypoint"> {
   /** Makes the database connection instead of the library. */
   readonly db?: ((url: string) => Database) | undefined;
   /** The prefix of the tables. */
@@ -55,8 +53,7 @@ const LONGEST_PAUSE_MS = 2_000;
 /** The connections of one client or pool. */
 export class Stores {
   readonly #options: StoreOptions;
-  #brokerAddress: BrokerAddress | undefined;
-  #databaseAddress: DatabaseAddress | undefined;
+  #addresses: StoreAddresses;
   #broker: Lazy<Broker>;
   #store: Lazy<ActivityStore>;
   /** Settles once the tables are known to be there. */
@@ -69,20 +66,34 @@ export class Stores {
   /** Makes no connection. */
   constructor(options: StoreOptions) {
     this.#options = options;
+    this.#addresses = new StoreAddresses(options);
     this.#broker = this.#lazyBroker();
     this.#store = this.#lazyStore();
   }
 
-  /** Where the broker is: in a worker its supervisor's, else the option's or the environment's. */
-  get brokerAddress(): BrokerAddress {
-    return this.#brokerAddress ??= workerConnections()?.broker ??
-      resolveBroker(this.#options.brokerUrl);
+  /** Says which module declares the tasks, where it is not the main module: the embedded stores stand beside it. */
+  locate(entrypoint: URL): void {
+    this.#addresses = new StoreAddresses({ ...this.#options, entrypoint });
   }
 
-  /** Where the database is: in a worker its supervisor's, else the option's or the environment's. */
+  /**
+   * Where the broker is: in a worker its supervisor's, else what the option or the environment names, else embedded.
+   *
+   * @throws {ConfigError} If it is not configured, and the program may not run embedded.
+   */
+  get brokerAddress(): BrokerAddress {
+    return this.#addresses.broker;
+  }
+
+  /** Where the database is, found in the same way. */
   get databaseAddress(): DatabaseAddress {
-    return this.#databaseAddress ??= workerConnections()?.database ??
-      resolveDatabase(this.#options.databaseUrl);
+    return this.#addresses.database;
+  }
+
+  /** What an operator should know of stores that are embedded; undefined where they are not. */
+  get embeddedNote(): string | undefined {
+    const { embedded } = this.#addresses;
+    return embedded === undefined ? undefined : describeEmbedded(embedded);
   }
 
   /** The prefix of the tables. */
@@ -118,7 +129,11 @@ export class Stores {
    */
   async activity(): Promise<ActivityStore> {
     const store = await this.activityUnchecked();
-    this.#migrated ??= store.checkMigrated().catch((error) => {
+    // Nobody else looks after an embedded database.
+    const migrated = this.#addresses.embedded === undefined
+      ? () => store.checkMigrated()
+      : () => store.migrate();
+    this.#migrated ??= migrated().catch((error) => {
       this.#migrated = undefined; // It may be migrated by the next call.
       throw error;
     });
@@ -207,7 +222,7 @@ export class Stores {
 
   #lazyBroker(): Lazy<Broker> {
     return new Lazy<Broker>({
-      make: () => openBroker(this.brokerAddress, { clientName: "agentexec" }),
+      make: () => this.#makeBroker(),
       connect: (broker) => broker.connect(),
       address: () => showBroker(this.brokerAddress),
     });
@@ -221,7 +236,18 @@ export class Stores {
     });
   }
 
+  #makeBroker(): Broker {
+    this.#prepare();
+    return openBroker(this.brokerAddress, { clientName: "agentexec" });
+  }
+
+  #prepare(): void {
+    const { embedded } = this.#addresses;
+    if (embedded !== undefined) prepareEmbedded(embedded);
+  }
+
   #makeStore(): ActivityStore {
+    this.#prepare();
     const { db, storeContext, metadataIndexes } = this.#options;
     return new ActivityStore({
       address: this.databaseAddress,

@@ -31,7 +31,7 @@ import {
 import { StopSignals } from "./signals.ts";
 import { type StopOutcome, Supervisor } from "./supervisor.ts";
 import type { WorkerInfo } from "./worker_slot.ts";
-import { planWorkers } from "./worker_plan.ts";
+import { entrypointOf, planWorkers } from "./worker_plan.ts";
 
 // Also what puts the workers' modules into the program's module graph, and so into a user's cache.
 provideWorkerLoop(async (options) => {
@@ -194,6 +194,9 @@ export class Pool extends Client {
     }
     super(own);
     this.#settings = resolvePoolOptions(options);
+    if (this.#settings.entrypoint !== undefined) {
+      storesOf(this).locate(new URL(entrypointOf(this.#settings.entrypoint)));
+    }
     this.#storeContext = options.storeContext ?? true;
     this.#declared = {
       name: this.name,
@@ -412,6 +415,7 @@ export class Pool extends Client {
   async #startSupervisor(signal: AbortSignal): Promise<Supervisor> {
     const stores = storesOf(this);
     const log = supervisorLogger(this.name);
+    if (stores.embeddedNote !== undefined) log.info(stores.embeddedNote);
     await stores.connect({
       timeoutMs: this.#settings.connectMs,
       signal,

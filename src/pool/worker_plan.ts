@@ -16,10 +16,11 @@ import type { ActivityMessages } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
-import { toFileUrl } from "../process/file_url.ts";
+import { toFileUrl } from "../file_url.ts";
+import { findConfig } from "../project.ts";
 import type { BootRecord, SelfScope } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
-import { findConfig, hasLock, workerArguments } from "../process/worker_command.ts";
+import { hasLock, workerArguments } from "../process/worker_command.ts";
 import { WORKER_MARKER } from "../role.ts";
 import type { PoolSettings } from "./options.ts";
 
@@ -89,7 +90,8 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
   };
   const deno = await denoProgram();
   const entrypoint = standalone ? Deno.mainModule : entrypointOf(settings.entrypoint);
-  const config = standalone ? undefined : settings.config ?? await findConfig(new URL(entrypoint));
+  const config = standalone ? undefined : settings.config ??
+    findConfig(new URL(entrypoint), "name the file in the option 'config'");
   const args = standalone ? [] : workerArguments({
     entrypoint,
     ...(config === undefined ? {} : { config }),
@@ -151,7 +153,7 @@ function workerDatabase({ settings, database }: PlanParts): DatabaseAddress {
 }
 
 /** The module that the workers evaluate: a file or a remote module, not a text typed at a prompt. */
-function entrypointOf(option: string | undefined): string {
+export function entrypointOf(option: string | undefined): string {
   if (option !== undefined) {
     return URL.canParse(option) && !/^[a-zA-Z]:[\\/]/.test(option)
       ? option

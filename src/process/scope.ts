@@ -5,7 +5,7 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import { fromFileUrl, toFileUrl } from "./file_url.ts";
+import { fromFileUrl, toFileUrl } from "../file_url.ts";
 
 /** Granted: all of a kind, or these entries. A kind that is absent is not granted. */
 export type Grant = true | readonly string[];

@@ -4,7 +4,8 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import { fromFileUrl, toFileUrl } from "./file_url.ts";
+import { fromFileUrl, toFileUrl } from "../file_url.ts";
+import { CONFIG_NAMES, lookForFile, mayNot } from "../project.ts";
 import { parseJsonc } from "./jsonc.ts";
 
 /** What a worker's command line is made of. */
@@ -49,31 +50,6 @@ export function workerArguments(command: WorkerCommand): string[] {
 }
 
 /**
- * The nearest `deno.json` or `deno.jsonc` above a module; undefined where there is none, or the module is remote. The
- * search ends where this process may not read on.
- *
- * @throws {ConfigError} If this process may not even look into the module's own folder.
- */
-export async function findConfig(entrypoint: URL): Promise<string | undefined> {
-  if (entrypoint.protocol !== "file:") return undefined;
-  const own = fromFileUrl(new URL(".", entrypoint).href);
-  for (let folder = own;; folder = folder.replace(/[^/]+\/$/, "")) {
-    for (const name of CONFIG_NAMES) {
-      const found = await look(`${folder}${name}`);
-      if (found === "there") return `${folder}${name}`;
-      if (found === "may not look" && folder !== own) return undefined;
-      if (found === "may not look") {
-        throw new ConfigError(
-          `Cannot look for the workers' deno.json: this process may not read ${folder}; start it with ` +
-            `--allow-read=${folder}, or name the file in the option 'config'`,
-        );
-      }
-    }
-    if (folder === "/") return undefined;
-  }
-}
-
-/**
  * Whether a configuration file has a lock file: the one it names or the one beside it, its own or its workspace's.
  * Undefined where this process may not look, or cannot read what it says.
  *
@@ -96,7 +72,6 @@ export async function hasLock(config: string): Promise<boolean | undefined> {
   return false;
 }
 
-const CONFIG_NAMES = ["deno.json", "deno.jsonc"];
 const ANSWERS = { "there": true, "not there": false, "unknown": undefined } as const;
 
 /** The absolute path of a file that the option names by a path or a URL. */
@@ -123,7 +98,7 @@ async function lockOf(
   if (lock === false) return "not there";
   const named = typeof lock === "object" && lock !== null && "path" in lock ? lock.path : lock;
   const name = typeof named === "string" ? named : "deno.lock";
-  const found = await look(name.startsWith("/") ? name : `${parent(config)}${name}`);
+  const found = lookForFile(name.startsWith("/") ? name : `${parent(config)}${name}`);
   return found === "may not look" ? "unknown" : found;
 }
 
@@ -135,21 +110,6 @@ async function contentOf(config: string): Promise<Record<string, unknown> | "no 
     if (error instanceof Deno.errors.NotFound) return "no file";
     // Deno itself reads the file for the worker, whatever this process may do, and says what is wrong in it.
     if (mayNot(error) || error instanceof SyntaxError) return "unknown";
-    throw error;
-  }
-}
-
-/** Not granted to this process by Deno, or not allowed to its user by the system. */
-function mayNot(error: unknown): boolean {
-  return error instanceof Deno.errors.NotCapable || error instanceof Deno.errors.PermissionDenied;
-}
-
-async function look(path: string): Promise<"there" | "not there" | "may not look"> {
-  try {
-    return (await Deno.stat(path)).isFile ? "there" : "not there";
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "not there";
-    if (mayNot(error)) return "may not look";
     throw error;
   }
 }

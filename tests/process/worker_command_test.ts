@@ -1,11 +1,7 @@
 import { ConfigError } from "../../src/errors.ts";
-import { toFileUrl } from "../../src/process/file_url.ts";
-import {
-  findConfig,
-  hasLock,
-  workerArguments,
-  type WorkerCommand,
-} from "../../src/process/worker_command.ts";
+import { toFileUrl } from "../../src/file_url.ts";
+import { findConfig } from "../../src/project.ts";
+import { hasLock, workerArguments, type WorkerCommand } from "../../src/process/worker_command.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 
 Deno.test("workerArguments() preloads the marker, then the program, and never prompts or loads code", () => {
@@ -53,9 +49,9 @@ Deno.test("findConfig() finds the nearest deno.json or deno.jsonc above a module
     "x/y/main.ts": "",
   });
   const { path } = folder;
-  assertEquals(await findConfig(toFileUrl(`${path}/x/y/main.ts`)), `${path}/x/deno.jsonc`);
-  assertEquals(await findConfig(toFileUrl(`${path}/main.ts`)), `${path}/deno.json`);
-  assertEquals(await findConfig(new URL("https://example.com/main.ts")), undefined);
+  assertEquals(findConfig(toFileUrl(`${path}/x/y/main.ts`), "give up"), `${path}/x/deno.jsonc`);
+  assertEquals(findConfig(toFileUrl(`${path}/main.ts`), "give up"), `${path}/deno.json`);
+  assertEquals(findConfig(new URL("https://example.com/main.ts"), "give up"), undefined);
 });
 
 Deno.test("hasLock() finds the lock file that a configuration names, or the one beside it", async () => {
