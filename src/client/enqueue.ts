@@ -31,6 +31,7 @@ import {
   type PutOutcome,
 } from "./put_in.ts";
 import type { Stores } from "./stores.ts";
+import { warnOfUnserved } from "./unserved.ts";
 
 /** Which task, and where it goes. */
 export interface WhatToEnqueue {
@@ -69,6 +70,7 @@ export async function enqueueOne(
   const [outcome] = await putIn(entrance, [task]);
   const error = outcome === undefined ? undefined : errorOf(task, outcome);
   if (error !== undefined) throw error;
+  await warnOfUnserved(stores, entrance.queue);
   return handleOf(stores, request, task.agentId);
 }
 
@@ -105,6 +107,9 @@ export async function enqueueMany<Result>(
         if (error !== undefined) errors.push(error);
         broken ||= outcome.kind === "refused" || outcome.kind === "uncertain";
       }
+    }
+    if (entrance !== undefined && accepted.length > 0) {
+      await warnOfUnserved(stores, entrance.queue);
     }
   } catch (error) {
     if (!(error instanceof ConnectionError)) throw error;

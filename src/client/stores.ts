@@ -60,6 +60,8 @@ export class Stores {
   #migrated: Promise<void> | undefined;
   readonly #queues = new Map<string, Promise<OpenQueue>>();
   readonly #rows = new RowReader(async (ids) => await (await this.activity()).readRows(ids));
+  /** Queues that were used, or are served here. */
+  readonly #known = new Set<string>();
   #session = new AbortController();
   #closed = false;
 
@@ -99,6 +101,18 @@ export class Stores {
   /** The prefix of the tables. */
   get tablePrefix(): string {
     return workerConnections()?.tablePrefix ?? this.#options.tablePrefix ?? CONF.tablePrefix;
+  }
+
+  /** Says that this program itself serves a queue, from now on. */
+  serve(queueName: string): void {
+    this.#known.add(queueName);
+  }
+
+  /** Whether a queue is used for the first time, and not served by this program itself. */
+  isFirstUse(queueName: string): boolean {
+    const first = !this.#known.has(queueName);
+    this.#known.add(queueName);
+    return first;
   }
 
   /** Aborts when the present connections are closed: whoever waits on them must not wait on. */

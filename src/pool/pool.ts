@@ -397,6 +397,7 @@ export class Pool extends Client {
       end: ended.resolve,
     };
     this.#service = service;
+    storesOf(this).serve(this.#settings.queueName);
     return service;
   }
 

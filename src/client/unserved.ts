@@ -1,0 +1,37 @@
+/**
+ * A warning for whoever enqueues where nobody runs tasks: everything is accepted, and nothing happens.
+ *
+ * @module
+ */
+import process from "node:process";
+import { getConfig } from "@logtape/logtape";
+import type { Queue } from "../broker/broker.ts";
+import { ConnectionError } from "../errors.ts";
+import { emitLine } from "../log/lifecycle.ts";
+import type { Stores } from "./stores.ts";
+
+/** How long a queue may be without a supervisor: one that is being replaced is away for less. */
+const UNSERVED_MS = 60_000;
+
+/** Warns, once per client and queue, of a queue that no supervisor serves. Called when a task was accepted. */
+export async function warnOfUnserved(stores: Stores, queue: Queue): Promise<void> {
+  if (!stores.isFirstUse(queue.name)) return;
+  try {
+    const ms = await queue.unservedMs();
+    if (ms !== null && ms < UNSERVED_MS) return;
+    const since = ms === null ? "yet" : `for ${Math.round(ms / 1_000)} s`;
+    warn(
+      `No supervisor has served the queue '${queue.name}' ${since}: what is enqueued waits until a pool of this queue ` +
+        `runs (pool.run() or pool.start())`,
+    );
+  } catch (error) {
+    // The task is in; that this could not be looked up is no reason to say anything else.
+    if (!(error instanceof ConnectionError)) throw error;
+  }
+}
+
+/** Through LogTape where the program configured it, else as the runtime shows warnings, on standard error. */
+function warn(text: string): void {
+  if (getConfig() === null) process.emitWarning(text, "AgentexecWarning");
+  else emitLine({ category: ["agentexec", "client"], level: "warning", text, properties: {} });
+}
