@@ -20,6 +20,8 @@ import { monotonicMs, sleep } from "../clock.ts";
 /** How long a statement waits for another connection's write. */
 const BUSY_MS = 5_000;
 const LONGEST_PAUSE_MS = 20;
+/** How many prepared statements are kept. The store itself has about forty. */
+const MOST_PREPARED = 64;
 
 /** The part of Kysely's config that makes the database: better-sqlite3's interface. */
 type Opened = Awaited<ReturnType<Extract<SqliteDialectConfig["database"], () => unknown>>>;
@@ -133,19 +135,34 @@ async function open(path: string): Promise<Opened> {
 
 /** `node:sqlite` in the shape of better-sqlite3, which is what Kysely's dialect speaks. */
 function adapt(database: DatabaseSync): Opened {
+  // In the order of their last use.
+  const prepared = new Map<string, Statement>();
   return {
     close() {
+      prepared.clear();
       if (database.isOpen) database.close();
     },
-    prepare(text): Statement {
-      const statement = database.prepare(text);
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters) => statement.all(...bindable(parameters)),
-        run: (parameters) => statement.run(...bindable(parameters)),
-        iterate: (parameters) => statement.iterate(...bindable(parameters)),
-      };
+    prepare(text) {
+      const statement = prepared.get(text) ?? prepare(database, text);
+      prepared.delete(text);
+      prepared.set(text, statement);
+      for (const [oldest] of prepared) {
+        if (prepared.size <= MOST_PREPARED) break;
+        prepared.delete(oldest);
+      }
+      return statement;
     },
+  };
+}
+
+function prepare(database: DatabaseSync, text: string): Statement {
+  const statement = database.prepare(text);
+  return {
+    reader: statement.columns().length > 0,
+    all: (parameters) => statement.all(...bindable(parameters)),
+    run: (parameters) => statement.run(...bindable(parameters)),
+    // Of its own: what is read bit by bit must not be begun anew by the next use of the same text.
+    iterate: (parameters) => database.prepare(text).iterate(...bindable(parameters)),
   };
 }
 

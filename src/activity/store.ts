@@ -67,6 +67,13 @@ export interface ActivityStoreOptions {
    * @default {true}
    */
   readonly storeContext?: boolean;
+  /**
+   * The time that rows and lines get, in milliseconds of the Unix epoch. SQLite alone: on Postgres times
+   * are always the server's, of which there is one for all processes.
+   *
+   * @default {undefined} (the database's own clock)
+   */
+  readonly now?: () => number;
 }
 
 /** How a record is brought on. */
