@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { TaskRow } from "../activity/activity.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
@@ -19,7 +18,6 @@ import { activityMessages, CONF, resolveBroker, resolveDatabase } from "../confi
 import { AgentexecError, ConnectionError } from "../errors.ts";
 import { workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
-import { RowReader } from "./row_reader.ts";
 
 /** What connections are made from. Everything missing comes from the environment. */
 export interface StoreOptions {
@@ -62,7 +60,6 @@ export class Stores {
   /** Settles once the tables are known to be there. */
   #migrated: Promise<void> | undefined;
   readonly #queues = new Map<string, Promise<OpenQueue>>();
-  readonly #rows = new RowReader(async (ids) => await (await this.activity()).readRows(ids));
   #session = new AbortController();
   #closed = false;
 
@@ -130,15 +127,6 @@ export class Stores {
   async activityUnchecked(): Promise<ActivityStore> {
     this.#refuseClosed();
     return await this.#store.get();
-  }
-
-  /**
-   * A task's row, read together with those that others ask for at the same time; undefined where there is
-   * none.
-   */
-  async readRow(agentId: string): Promise<TaskRow | undefined> {
-    await this.activity();
-    return await this.#rows.read(agentId);
   }
 
   /**
