@@ -13,6 +13,13 @@ export function nowOf(dialect: Dialect): RawBuilder<unknown> {
   return dialect === "postgres" ? sql`now()` : sql`strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`;
 }
 
+/** Whether the row's id is one of these. One parameter in SQLite, so that it is one text however many. */
+export function idIn(dialect: Dialect, ids: readonly string[]): RawBuilder<boolean> {
+  return dialect === "postgres"
+    ? sql`agent_id in (${sql.join(ids)})`
+    : sql`agent_id in (select value from json_each(${JSON.stringify(ids)}))`;
+}
+
 /** A JSON text as a value of a JSON column. Sent as text: some drivers would encode it once more. */
 export function jsonOf(dialect: Dialect, text: string | null): RawBuilder<unknown> {
   return dialect === "postgres" ? sql`cast(${text}::text as jsonb)` : sql`${text}`;

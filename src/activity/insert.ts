@@ -7,7 +7,7 @@ import { sql } from "kysely";
 import { AgentexecError, ValidationError } from "../errors.ts";
 import { findUnstorableJson } from "../task/text.ts";
 import type { InsertOutcome, NewTaskRow } from "./activity.ts";
-import { nowOf, plainJson } from "./dialect.ts";
+import { idIn, plainJson } from "./dialect.ts";
 import { addLine, isRefused, lockRows } from "./locked_rows.ts";
 import type { Session } from "./session.ts";
 
@@ -77,25 +77,28 @@ async function makeRows(
   return made.map((row) => row.agent_id);
 }
 
-async function makePostgres(session: Session, rows: readonly NewTaskRow[], message: string) {
-  // One parameter, however many rows.
-  const input = JSON.stringify(rows.map((row) => ({
+/** Rows as one JSON text: one parameter, however many. */
+function inputOf(rows: readonly NewTaskRow[], metadataOf: (json: string) => string): string {
+  return JSON.stringify(rows.map((row) => ({
     agent_id: row.agentId,
     queue: row.queue,
     broker_id: row.brokerId,
     task_name: row.taskName,
     context: row.context,
-    metadata: row.metadata,
+    metadata: metadataOf(row.metadata),
     parent_id: row.parentId,
     run_at: row.runAt?.toISOString(),
   })));
+}
+
+async function makePostgres(session: Session, rows: readonly NewTaskRow[], message: string) {
   const { rows: made } = await sql<{ agent_id: string }>`
     with made as (
       insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
         context, metadata, message, parent_id, run_at, created_at, queued_at)
       select agent_id, 'task', queue, broker_id, task_name, 'queued', 0,
         context::jsonb, metadata::jsonb, ${message}::text, parent_id, run_at, now(), now()
-      from jsonb_to_recordset(cast(${input}::text as jsonb)) as x(
+      from jsonb_to_recordset(cast(${inputOf(rows, String)}::text as jsonb)) as x(
         agent_id uuid, queue text, broker_id text, task_name text, context text, metadata text,
         parent_id uuid, run_at timestamptz
       )
@@ -112,23 +115,18 @@ async function makePostgres(session: Session, rows: readonly NewTaskRow[], messa
 }
 
 async function makeSqlite(session: Session, rows: readonly NewTaskRow[], message: string) {
-  const now = nowOf(session.dialect);
+  const now = session.now();
   return await session.transaction(async (db) => {
-    const made: { agent_id: string }[] = [];
-    for (const row of rows) {
-      const answer = await sql<{ agent_id: string }>`
-        insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
-          context, metadata, message, parent_id, run_at, created_at, queued_at)
-        values (${row.agentId}, 'task', ${row.queue}, ${row.brokerId}, ${row.taskName}, 'queued', 0,
-          json(${row.context}), json(${plainJson(row.metadata)}), ${message}, ${
-        row.parentId ?? null
-      },
-          ${row.runAt?.toISOString() ?? null}, ${now}, ${now})
-        on conflict (agent_id) do nothing returning agent_id`.execute(db);
-      if (answer.rows.length === 0) continue;
-      made.push(...answer.rows);
-      await addLine(session, db, { ids: [row.agentId], status: "queued", message });
-    }
+    const { rows: made } = await sql<{ agent_id: string }>`
+      insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
+        context, metadata, message, parent_id, run_at, created_at, queued_at)
+      select value->>'agent_id', 'task', value->>'queue', value->>'broker_id', value->>'task_name',
+        'queued', 0, json(value->>'context'), json(value->>'metadata'), ${message},
+        value->>'parent_id', value->>'run_at', ${now}, ${now}
+      from json_each(${inputOf(rows, plainJson)}) where true
+      on conflict (agent_id) do nothing returning agent_id`.execute(db);
+    const ids = made.map((row) => row.agent_id);
+    if (ids.length > 0) await addLine(session, db, { ids, status: "queued", message });
     return made;
   });
 }
@@ -162,8 +160,8 @@ async function settleKnown(
     if (reopened.length > 0) {
       await sql`
         update ${session.activity} set status = 'queued', error = null, message = ${message},
-          queued_at = ${nowOf(session.dialect)}, ended_at = null
-        where agent_id in (${sql.join(reopened)})`.execute(db);
+          queued_at = ${session.now()}, ended_at = null
+        where ${idIn(session.dialect, reopened)}`.execute(db);
       await addLine(session, db, { ids: reopened, status: "queued", message });
     }
     return outcomes;

@@ -5,7 +5,7 @@
  */
 import { type Kysely, sql } from "kysely";
 import type { ActivityStatus } from "./activity.ts";
-import { jsonText, nowOf } from "./dialect.ts";
+import { idIn, jsonText } from "./dialect.ts";
 import type { Session } from "./session.ts";
 
 /** What a row says of a task whose push to the broker failed: it never ran, and may be enqueued again. */
@@ -47,7 +47,7 @@ export async function lockRows(
     idText(session)
   } as agent_id, kind, task_name, status, cast(token as text) as token, error,
       ${contexts ? jsonText(session.dialect, "context") : sql`null`} as context
-    from ${session.activity} where agent_id in (${sql.join(ids)})
+    from ${session.activity} where ${idIn(session.dialect, ids)}
     order by ${session.activity}.agent_id ${
     session.dialect === "postgres" ? sql`for update` : sql``
   }`
@@ -73,8 +73,8 @@ export async function addLine(
     select a.agent_id, ${number},
       coalesce((select max(l.seq) + 1 from ${session.log} as l
         where l.agent_id = a.agent_id and l.token = ${number}), 0),
-      cast(${status} as text), cast(${message} as text), ${nowOf(session.dialect)}
-    from ${session.activity} as a where a.agent_id in (${sql.join(ids)})`.execute(db);
+      cast(${status} as text), cast(${message} as text), ${session.now()}
+    from ${session.activity} as a where ${idIn(session.dialect, ids)}`.execute(db);
 }
 
 /** A token as a value of its column. */

@@ -7,7 +7,7 @@ import { type Kysely, sql } from "kysely";
 import { ActivityOwnedError, AgentexecError } from "../errors.ts";
 import { sanitizeText } from "../task/text.ts";
 import type { ActivityStatus } from "./activity.ts";
-import { jsonOf, nowOf, plainJson } from "./dialect.ts";
+import { jsonOf, plainJson } from "./dialect.ts";
 import type { Session } from "./session.ts";
 
 /** A record to be made. */
@@ -48,7 +48,7 @@ export async function createRecord(session: Session, record: NewRecordRow): Prom
   const { dialect } = session;
   const { agentId } = record;
   const message = cut(record.message, MESSAGE_BYTES);
-  const now = nowOf(dialect);
+  const now = session.now();
   await session.transaction(async (db) => {
     const { rows } = await sql`
       insert into ${session.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at)
@@ -73,7 +73,7 @@ export async function changeRecord(
   agentId: string,
   change: RecordChange,
 ): Promise<void> {
-  const now = nowOf(session.dialect);
+  const now = session.now();
   const { status, percentage = null } = change;
   const message = cut(change.message, MESSAGE_BYTES);
   const error = cut(change.error, ERROR_BYTES);
@@ -110,7 +110,7 @@ async function addLine(session: Session, db: Kysely<unknown>, line: Line): Promi
       coalesce((select max(l.seq) + 1 from ${session.log} as l
         where l.agent_id = a.agent_id and l.token = 0), 0),
       cast(${status} as text), cast(${message} as text), cast(${percentage} as double precision),
-      ${nowOf(session.dialect)}
+      ${session.now()}
     from ${session.activity} as a where a.agent_id = ${agentId}`.execute(db);
 }
 

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { type Kysely, sql } from "kysely";
+import { type Kysely, type RawBuilder, sql } from "kysely";
 import { monotonicMs, sleep, withDeadline } from "../clock.ts";
 import { type DatabaseAddress, showDatabase } from "../addresses.ts";
 import { ConnectionError, IncompatibleError } from "../errors.ts";
 import type { Database } from "../task/context.ts";
 import { openDatabase } from "./connection.ts";
-import { type Dialect, inTransaction } from "./dialect.ts";
+import { type Dialect, inTransaction, nowOf, timeOf } from "./dialect.ts";
 import { DatabaseTimeout, failureOf, toConnectionError } from "./failure.ts";
 
 /** What a session is made from. */
@@ -22,6 +22,8 @@ export interface SessionOptions {
   readonly tablePrefix: string;
   /** How many connections at most. */
   readonly connections?: number | undefined;
+  /** The time in place of the database's own, in milliseconds of the Unix epoch. SQLite alone. */
+  readonly now?: (() => number) | undefined;
 }
 
 /** How long, and while what, a call is tried again. */
@@ -91,6 +93,14 @@ export class Session {
     return sql.table(`${this.prefix}activity_log`);
   }
 
+  /** The time that a statement writes. */
+  now(): RawBuilder<unknown> {
+    const { now } = this.#options;
+    return now === undefined || this.dialect === "postgres"
+      ? nowOf(this.dialect)
+      : timeOf(this.dialect, new Date(now()));
+  }
+
   /** Makes sure that the server answers and is new enough. */
   async connect(): Promise<void> {
     await this.call("connect", async () => {
@@ -110,14 +120,18 @@ export class Session {
   }
 
   /**
-   * Migrates over a connection of its own, on which a statement may take its time: an index over a large
-   * table does, and so does whoever waits for another process that migrates.
+   * Migrates. On Postgres over a connection of its own, on which a statement may take its time: an index
+   * over a large table does, and so does whoever waits for another process that migrates. On SQLite no
+   * statement is cut, and what is in memory is there for its own connection alone.
    */
   async migrating(body: (session: Migrating) => Promise<void>): Promise<void> {
+    const { dialect, prefix } = this;
+    if (dialect === "sqlite") {
+      return await this.#again("migrate", () => body({ db: this.db, dialect, prefix }), {});
+    }
     const { address, db: make } = this.#options;
     const db: Kysely<unknown> = openDatabase(address, { db: make, statementMs: MIGRATE_MS });
     try {
-      const { dialect, prefix } = this;
       await this.#again("migrate", () => body({ db, dialect, prefix }), {});
     } finally {
       await db.destroy();

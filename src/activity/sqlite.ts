@@ -14,17 +14,12 @@ import {
   SqliteDriver,
   type TransactionSettings,
 } from "kysely";
-import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
+import { adapt, type Opened } from "./node_sqlite.ts";
 
 /** How long a statement waits for another connection's write. */
 const BUSY_MS = 5_000;
 const LONGEST_PAUSE_MS = 20;
-
-/** The part of Kysely's config that makes the database: better-sqlite3's interface. */
-type Opened = Awaited<ReturnType<Extract<SqliteDialectConfig["database"], () => unknown>>>;
-type Statement = ReturnType<Opened["prepare"]>;
-type Bindable = null | number | bigint | string | Uint8Array;
 
 /** A dialect on a file, which is made where it is not there. Opens it at first use. */
 export function sqliteDialect(path: string): SqliteDialect {
@@ -128,33 +123,5 @@ async function open(path: string): Promise<Opened> {
       database.close();
       throw error;
     }
-  });
-}
-
-/** `node:sqlite` in the shape of better-sqlite3, which is what Kysely's dialect speaks. */
-function adapt(database: DatabaseSync): Opened {
-  return {
-    close() {
-      if (database.isOpen) database.close();
-    },
-    prepare(text): Statement {
-      const statement = database.prepare(text);
-      return {
-        reader: statement.columns().length > 0,
-        all: (parameters) => statement.all(...bindable(parameters)),
-        run: (parameters) => statement.run(...bindable(parameters)),
-        iterate: (parameters) => statement.iterate(...bindable(parameters)),
-      };
-    },
-  };
-}
-
-function bindable(parameters: readonly unknown[]): Bindable[] {
-  return parameters.map((value) => {
-    if (value === undefined) return null;
-    if (typeof value === "boolean") return value ? 1 : 0;
-    if (value instanceof Date) return value.toISOString();
-    // `node:sqlite` itself refuses what else it cannot store, and says so.
-    return value as Bindable;
   });
 }

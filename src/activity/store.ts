@@ -27,6 +27,7 @@ import { readMetrics } from "./metrics.ts";
 import { checkMigrated, migrate } from "./migrator.ts";
 import { countActivities, listActivities, readDetail } from "./queries.ts";
 import { changeRecord, createRecord, type NewRecordRow, type RecordChange } from "./records.ts";
+import { RowReader } from "./row_reader.ts";
 import { Session } from "./session.ts";
 import {
   cancelTask,
@@ -67,6 +68,13 @@ export interface ActivityStoreOptions {
    * @default {true}
    */
   readonly storeContext?: boolean;
+  /**
+   * The time that rows and lines get, in milliseconds of the Unix epoch. SQLite alone: on Postgres times
+   * are always the server's, of which there is one for all processes.
+   *
+   * @default {undefined} (the database's own clock)
+   */
+  readonly now?: () => number;
 }
 
 /** How a record is brought on. */
@@ -81,6 +89,7 @@ export interface RecordProgress {
 export class ActivityStore {
   readonly #session: Session;
   readonly #writer: Writer;
+  readonly #rows = new RowReader((ids) => this.readRows(ids));
   readonly #messages: ActivityMessages;
   readonly #storeContext: boolean;
   readonly #metadataIndexes: readonly string[];
@@ -152,9 +161,9 @@ export class ActivityStore {
     return this.#writer.write(write, options);
   }
 
-  /** One row; undefined where there is none. */
-  async readRow(id: string): Promise<TaskRow | undefined> {
-    return (await this.readRows([id]))[0];
+  /** One row, read together with those that others ask for at the same time; undefined where there is none. */
+  readRow(id: string): Promise<TaskRow | undefined> {
+    return this.#rows.read(id);
   }
 
   /** Rows; those that are not there are left out. */

@@ -5,7 +5,7 @@
  */
 import { sql } from "kysely";
 import type { ActivityStatus, RowState, TaskRow } from "./activity.ts";
-import { jsonText, millisecondsBetween, nowOf, toDateOrNull } from "./dialect.ts";
+import { idIn, jsonText, millisecondsBetween, toDateOrNull } from "./dialect.ts";
 import {
   addLine,
   idText,
@@ -53,8 +53,8 @@ export async function refuseTasks(
     if (open.length > 0) {
       await sql`
         update ${session.activity} set status = 'error', error = ${NOT_ACCEPTED}, message = ${REFUSED_MESSAGE},
-          ended_at = ${nowOf(session.dialect)}
-        where agent_id in (${sql.join(open)})`.execute(db);
+          ended_at = ${session.now()}
+        where ${idIn(session.dialect, open)}`.execute(db);
       await addLine(session, db, { ids: open, status: "error", message: REFUSED_MESSAGE });
     }
     // Those that a first try refused, whose answer was lost, are refused too.
@@ -82,7 +82,7 @@ export async function readTasks(
       ${jsonText(dialect, "context")} as context, ${jsonText(dialect, "metadata")} as metadata,
       ${jsonText(dialect, "result")} as result, error, message, percentage,
       attempt, failures, crashes, lapses, run_at
-    from ${session.activity} where agent_id in (${sql.join(ids)})`.execute(session.db);
+    from ${session.activity} where ${idIn(dialect, ids)}`.execute(session.db);
   return rows.map(({ agent_id, task_name, run_at, ...rest }) => ({
     ...rest,
     agentId: agent_id,
@@ -129,8 +129,8 @@ async function cancelLocked(
     if (due.length > 0) {
       await sql`
         update ${session.activity} set status = 'canceled', token = ${tokenOf(session, token)},
-          message = ${CANCELED_MESSAGE}, ended_at = ${nowOf(session.dialect)}
-        where agent_id in (${sql.join(due)})`.execute(db);
+          message = ${CANCELED_MESSAGE}, ended_at = ${session.now()}
+        where ${idIn(session.dialect, due)}`.execute(db);
       await addLine(session, db, {
         ids: due,
         status: "canceled",
@@ -157,7 +157,7 @@ export async function liveTasks(
 ): Promise<readonly LiveTask[]> {
   const { dialect } = session;
   const { queue, after, limit } = options;
-  const age = millisecondsBetween(dialect, sql`coalesce(queued_at, created_at)`, nowOf(dialect));
+  const age = millisecondsBetween(dialect, sql`coalesce(queued_at, created_at)`, session.now());
   const { rows } = await sql<StoredLive>`
     select ${idText(session)} as agent_id, status, ${age} as age from ${session.activity}
     where queue = ${queue} and kind = 'task' and status in ('queued', 'running')

@@ -5,13 +5,8 @@
  * @module
  */
 import { type Kysely, sql } from "kysely";
-import {
-  type ActivityStatus,
-  type ActivityWrite,
-  TERMINAL,
-  type WriteOutcome,
-} from "./activity.ts";
-import { nowOf } from "./dialect.ts";
+import type { ActivityStatus, ActivityWrite, WriteOutcome } from "./activity.ts";
+import { idIn } from "./dialect.ts";
 import type { Session } from "./session.ts";
 
 /** A write with its number under its token. */
@@ -120,90 +115,105 @@ function inputOf(writes: readonly NumberedWrite[]): string {
   })));
 }
 
+/**
+ * Three statements however many writes, the last of which is seldom needed. The writer's lock, which the
+ * transaction has from its beginning, keeps the rows as they are between them.
+ */
 async function writeSqlite(
   session: Session,
   writes: readonly NumberedWrite[],
 ): Promise<GroupOutcomes> {
   return await session.transaction(async (db) => {
-    const outcomes = new Map<string, WriteOutcome>();
-    for (const write of writes) {
-      const before = await judge(session, db, write);
-      if (before?.verdict === "write") await writeOne(session, db, write);
-      outcomes.set(write.agentId, outcomeOf(before));
-    }
-    return outcomes;
+    const changed = await changeSqlite(session, db, writes);
+    await logSqlite(session, db, writes.filter(({ agentId }) => changed.has(agentId)));
+    const unchanged = writes.filter(({ agentId }) => !changed.has(agentId));
+    const before = await judgeSqlite(session, db, unchanged);
+    return new Map(writes.map(({ agentId }) => [
+      agentId,
+      changed.has(agentId) ? { kind: "written" } : outcomeOf(before.get(agentId)),
+    ]));
   });
 }
 
-async function judge(
+/** Changes the rows that may be changed; answers with their ids. */
+async function changeSqlite(
   session: Session,
   db: Kysely<unknown>,
-  write: NumberedWrite,
-): Promise<Before | undefined> {
+  writes: readonly NumberedWrite[],
+): Promise<ReadonlySet<string>> {
+  const now = session.now();
+  const { rows } = await sql<{ readonly agent_id: string }>`
+    with input as materialized (
+      select value->>'agent_id' as agent_id, cast(value->>'token' as integer) as token,
+        value->>'status' as status, value->>'message' as message, value->>'percentage' as percentage,
+        json(value->>'result') as result, value->>'error' as error,
+        value->>'attempt' as attempt, value->>'failures' as failures,
+        value->>'crashes' as crashes, value->>'lapses' as lapses
+      from json_each(${inputOf(writes)})
+    )
+    update ${session.activity} as a set
+      token = i.token,
+      status = coalesce(i.status, a.status),
+      message = coalesce(i.message, a.message),
+      percentage = case
+        when i.status in ('running', 'queued') then i.percentage
+        when i.status = 'complete' then coalesce(i.percentage, 100)
+        else coalesce(i.percentage, a.percentage) end,
+      result = coalesce(i.result, a.result),
+      error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
+      attempt = coalesce(i.attempt, a.attempt),
+      failures = coalesce(i.failures, a.failures),
+      crashes = coalesce(i.crashes, a.crashes),
+      lapses = coalesce(i.lapses, a.lapses),
+      queued_at = case when i.status = 'queued' then ${now} else a.queued_at end,
+      started_at = case when i.status = 'running' then ${now} else a.started_at end,
+      ended_at = case when i.status in ('complete', 'error', 'canceled') then ${now} else a.ended_at end
+    from input as i
+    where a.agent_id = i.agent_id and a.kind = 'task' and case
+      when i.status is null then a.status = 'running' and a.token = i.token
+      when a.status = i.status and a.token = i.token then false
+      else a.status not in ('complete', 'error', 'canceled') and a.token <= i.token end
+    returning agent_id`.execute(db);
+  return new Set(rows.map((row) => row.agent_id));
+}
+
+async function logSqlite(
+  session: Session,
+  db: Kysely<unknown>,
+  writes: readonly NumberedWrite[],
+): Promise<void> {
+  if (writes.length === 0) return;
+  const lines = writes.flatMap(({ agentId, token, seq, logFirst, ...write }) => {
+    const line = [agentId, token, seq, write.status ?? "running", write.message, write.percentage];
+    return logFirst === undefined
+      ? [line]
+      : [[agentId, token, seq - 1, logFirst.status, logFirst.message], line];
+  });
+  await sql`
+    insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
+    select value->>0, cast(value->>1 as integer), value->>2, value->>3, value->>4, value->>5,
+      ${session.now()}
+    from json_each(${JSON.stringify(lines)}) where true
+    on conflict do nothing`.execute(db);
+}
+
+/** What the rows say that were not changed. */
+async function judgeSqlite(
+  session: Session,
+  db: Kysely<unknown>,
+  writes: readonly NumberedWrite[],
+): Promise<ReadonlyMap<string, Before>> {
+  if (writes.length === 0) return new Map();
+  const ids = writes.map(({ agentId }) => agentId);
   const { rows } = await sql<Omit<Before, "verdict">>`
     select agent_id, status, cast(token as text) as token from ${session.activity}
-    where agent_id = ${write.agentId} and kind = 'task'`.execute(db);
-  const [row] = rows;
-  return row === undefined ? undefined : { ...row, verdict: verdictOf(row, write) };
-}
-
-function verdictOf(row: Omit<Before, "verdict">, { status, token }: NumberedWrite) {
-  if (status === undefined) {
-    return row.status === "running" && row.token === token ? "write" : "refuse";
-  }
-  if (row.status === status && row.token === token) return "same";
-  return TERMINAL.includes(row.status) || BigInt(row.token) > BigInt(token) ? "refuse" : "write";
-}
-
-async function writeOne(
-  session: Session,
-  db: Kysely<unknown>,
-  write: NumberedWrite,
-): Promise<void> {
-  const {
-    agentId,
-    status = null,
-    message = null,
-    percentage = null,
-    result = null,
-    error = null,
-    counters,
-  } = write;
-  const { attempt = null, failures = null, crashes = null, lapses = null } = counters ?? {};
-  const now = nowOf(session.dialect);
-  await sql`
-    update ${session.activity} set
-      token = ${Number(write.token)},
-      status = coalesce(${status}, status),
-      message = coalesce(${message}, message),
-      percentage = case
-        when ${status} in ('running', 'queued') then ${percentage}
-        when ${status} = 'complete' then coalesce(${percentage}, 100)
-        else coalesce(${percentage}, percentage) end,
-      result = coalesce(json(${result}), result),
-      error = case when ${status} = 'complete' then ${error} else coalesce(${error}, error) end,
-      attempt = coalesce(${attempt}, attempt),
-      failures = coalesce(${failures}, failures),
-      crashes = coalesce(${crashes}, crashes),
-      lapses = coalesce(${lapses}, lapses),
-      queued_at = case when ${status} = 'queued' then ${now} else queued_at end,
-      started_at = case when ${status} = 'running' then ${now} else started_at end,
-      ended_at = case when ${status} in ('complete', 'error', 'canceled') then ${now} else ended_at end
-    where agent_id = ${agentId}`.execute(db);
-  await logOne(session, db, write);
-}
-
-async function logOne(session: Session, db: Kysely<unknown>, write: NumberedWrite): Promise<void> {
-  const { agentId, seq, status = "running", message = null, percentage = null, logFirst } = write;
-  const token = Number(write.token);
-  if (logFirst !== undefined) {
-    await sql`insert into ${session.log} (agent_id, token, seq, status, message)
-      values (${agentId}, ${token}, ${seq - 1}, ${logFirst.status}, ${logFirst.message})
-      on conflict do nothing`.execute(db);
-  }
-  await sql`insert into ${session.log} (agent_id, token, seq, status, message, percentage)
-    values (${agentId}, ${token}, ${seq}, ${status}, ${message}, ${percentage})
-    on conflict do nothing`.execute(db);
+    where ${idIn(session.dialect, ids)} and kind = 'task'`.execute(db);
+  const byId = new Map(writes.map((write) => [write.agentId, write]));
+  return new Map(rows.map((row) => {
+    const write = byId.get(row.agent_id);
+    const same = row.status === write?.status && row.token === write.token;
+    return [row.agent_id, { ...row, verdict: same ? "same" : "refuse" }];
+  }));
 }
 
 function outcomeOf(before: Before | undefined): WriteOutcome {

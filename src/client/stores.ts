@@ -4,7 +4,6 @@
  *
  * @module
  */
-import type { TaskRow } from "../activity/activity.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
@@ -20,7 +19,6 @@ import { AgentexecError, ConnectionError } from "../errors.ts";
 import { workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
-import { RowReader } from "./row_reader.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
 
 /** What connections are made from. Everything missing comes from the environment. */
@@ -59,7 +57,6 @@ export class Stores {
   /** Settles once the tables are known to be there. */
   #migrated: Promise<void> | undefined;
   readonly #queues = new Map<string, Promise<OpenQueue>>();
-  readonly #rows = new RowReader(async (ids) => await (await this.activity()).readRows(ids));
   /** Queues that were used, or are served here. */
   readonly #known = new Set<string>();
   #session = new AbortController();
@@ -159,15 +156,6 @@ export class Stores {
   async activityUnchecked(): Promise<ActivityStore> {
     this.#refuseClosed();
     return await this.#store.get();
-  }
-
-  /**
-   * A task's row, read together with those that others ask for at the same time; undefined where there is
-   * none.
-   */
-  async readRow(agentId: string): Promise<TaskRow | undefined> {
-    await this.activity();
-    return await this.#rows.read(agentId);
   }
 
   /**

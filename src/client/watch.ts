@@ -60,7 +60,7 @@ const BACKLOG = 256;
  */
 export async function readTask(stores: Stores, ref: TaskRef): Promise<TaskRow> {
   const { agentId, taskName } = ref;
-  const row = await stores.readRow(agentId);
+  const row = await (await stores.activity()).readRow(agentId);
   if (row === undefined) {
     throw new ResultExpiredError(
       `Cannot tell what became of task '${taskName}' (${agentId}): there is no record of it`,

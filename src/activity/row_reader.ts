@@ -1,10 +1,10 @@
 /**
- * Reads the rows of many who wait: while one statement is under way the next gathers, so that thousands of
- * handles cost few statements and a single one waits for nobody.
+ * Reads the rows of many who wait: what is asked in one turn, or while a statement is under way, goes out
+ * together, so that thousands of handles and runs cost few statements and a single one waits for nobody.
  *
  * @module
  */
-import type { TaskRow } from "../activity/activity.ts";
+import type { TaskRow } from "./activity.ts";
 
 /** Reads rows by their ids, in any order, those that there are. */
 export type ReadRows = (ids: readonly string[]) => Promise<readonly TaskRow[]>;
@@ -22,7 +22,7 @@ interface Asked {
 export class RowReader {
   readonly #readRows: ReadRows;
   #waiting: Asked[] = [];
-  #reading = false;
+  #reading: Promise<void> | undefined;
 
   /** Reads by `readRows`. */
   constructor(readRows: ReadRows) {
@@ -33,12 +33,12 @@ export class RowReader {
   read(id: string): Promise<TaskRow | undefined> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ id, resolve, reject });
-      if (!this.#reading) void this.#readAll();
+      this.#reading ??= this.#readAll();
     });
   }
 
   async #readAll(): Promise<void> {
-    this.#reading = true;
+    await Promise.resolve();
     while (this.#waiting.length > 0) {
       const asked = this.#waiting.slice(0, ROWS_AT_ONCE);
       this.#waiting = this.#waiting.slice(ROWS_AT_ONCE);
@@ -50,6 +50,6 @@ export class RowReader {
         for (const { reject } of asked) reject(error);
       }
     }
-    this.#reading = false;
+    this.#reading = undefined;
   }
 }
