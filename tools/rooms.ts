@@ -35,7 +35,7 @@ const ROOMS: Readonly<Record<string, Room>> = {
     rooms: [
       ...["task", "broker", "activity", "log"],
       // Both ends of a worker's pipe speak one language, and word a denied permission alike.
-      ...["process/handshake.ts", "process/scope.ts"],
+      ...["process/handshake.ts", "process/marked_lines.ts", "process/scope.ts"],
     ],
   },
   client: { rooms: ["task", "process", "broker", "activity", "log"] },

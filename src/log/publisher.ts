@@ -28,6 +28,13 @@ export interface LogPublisherOptions {
   /** Writes one line to the pipe that the supervisor always drains. */
   readonly fallback: (line: string) => void;
   /**
+   * How long one publish may take, in milliseconds. Without an end, a supervisor that is slow costs the oldest
+   * records, and standard error takes none of them.
+   *
+   * @default {2000}
+   */
+  readonly publishMs?: number;
+  /**
    * The most bytes that wait to be sent.
    *
    * @default {1048576}
@@ -35,8 +42,6 @@ export interface LogPublisherOptions {
   readonly maxBufferedBytes?: number;
 }
 
-/** How long one publish may take. */
-const PUBLISH_MS = 2_000;
 /** The waits between the tries of one frame, while the broker is not known to be away. */
 const RETRY_MS = [50, 200];
 /** How long the end may take, a little less than the second that its caller grants. */
@@ -82,7 +87,7 @@ export class LogPublisher {
 
   /** Makes a publisher; it sends nothing before its first record. */
   constructor(options: LogPublisherOptions) {
-    this.#options = { maxBufferedBytes: 1024 * 1024, ...options };
+    this.#options = { maxBufferedBytes: 1024 * 1024, publishMs: 2_000, ...options };
   }
 
   /** Takes a record, with the current run's facts among its properties. Never throws, never waits. */
@@ -194,7 +199,7 @@ export class LogPublisher {
         cancel();
         resolve(success);
       };
-      const cancel = after(PUBLISH_MS, () => end(false));
+      const cancel = after(this.#options.publishMs, () => end(false));
       this.#giveUp = () => end(false);
       Promise.resolve(message).then(this.#options.publish).then(() => end(true), () => end(false));
     });

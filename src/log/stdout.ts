@@ -94,7 +94,10 @@ export class LineOutput {
     try {
       for (let chunk = this.#take(); chunk.length > 0; chunk = this.#take()) {
         this.#current = chunk;
-        while (this.#current.length > 0) await this.#writeSome();
+        while (this.#current.length > 0) {
+          const written = await writeSome(this.#options.output, this.#current);
+          this.#current = this.#current.subarray(written);
+        }
       }
     } catch {
       // The reader is gone: a supervisor goes on without anybody who reads its log.
@@ -102,16 +105,6 @@ export class LineOutput {
       this.#broken = true;
     }
     this.#pumping = undefined;
-  }
-
-  async #writeSome(): Promise<void> {
-    try {
-      const written = await this.#options.output.write(this.#current);
-      this.#current = this.#current.subarray(written);
-    } catch (error) {
-      if (!isTransient(error)) throw error;
-      await sleep(AGAIN_MS);
-    }
   }
 
   #writeSync(bytes: Uint8Array): void {
@@ -144,6 +137,17 @@ export class LineOutput {
     this.#chars = 0;
     this.#dropped = 0;
     this.#current = new Uint8Array();
+  }
+}
+
+/** Writes some of the bytes and says how many: none where the output is full, after a moment's wait. */
+export async function writeSome(output: ByteOutput, bytes: Uint8Array): Promise<number> {
+  try {
+    return await output.write(bytes);
+  } catch (error) {
+    if (!isTransient(error)) throw error;
+    await sleep(AGAIN_MS);
+    return 0;
   }
 }
 

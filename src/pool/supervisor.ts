@@ -181,14 +181,18 @@ export class Supervisor implements SlotHost {
     });
   }
 
+  /** Hears the workers that talk by the broker; those that talk by their pipes are heard from their start. */
   #listen(supervisorId: string): Promise<Unsubscribe> {
+    if (this.#parts.plan.channel === "pipe") return Promise.resolve(() => Promise.resolve());
     return this.#parts.queue.subscribe({ kind: "log", supervisorId }, {
-      onMessage: (message) => {
-        // What a worker says when it is ready is in a key; this only saves the wait for the next second.
-        if (message === READY_HINT) void this.#renewSoon();
-        else this.#relay.receive(message);
-      },
+      onMessage: (message) => this.#hear(message),
     });
+  }
+
+  #hear(message: string): void {
+    // What a worker says when it is ready is in a key; this only saves the wait for the next second.
+    if (message === READY_HINT) void this.#renewSoon();
+    else this.#relay.receive(message);
   }
 
   // The slots' host
@@ -197,6 +201,10 @@ export class Supervisor implements SlotHost {
     const { plan } = this.#parts;
     const workerId = `${this.#id}/${slot.number}/${spawnNumber}`;
     const worker = { workerId, number: slot.number, pid: 0 };
+    // A mark of its own: what one worker writes by accident cannot be a message, nor another worker's.
+    const channel = plan.channel === "pipe"
+      ? { kind: plan.channel, mark: crypto.randomUUID() }
+      : { kind: plan.channel };
     const child = new ChildProcess({
       command: plan.command,
       args: plan.args,
@@ -207,7 +215,11 @@ export class Supervisor implements SlotHost {
         workerId,
         number: slot.number,
         leaseMs: this.#parts.leaseMs,
+        channel,
       }),
+      ...(channel.kind === "pipe"
+        ? { messages: { mark: channel.mark, onMessage: (message) => this.#hear(message) } }
+        : {}),
       onOutput: (stream, line) => this.#relay.output(worker, stream, line),
     });
     worker.pid = child.pid;
@@ -253,7 +265,7 @@ export class Supervisor implements SlotHost {
     const { pid } = worker.child;
     await this.#guardian.killGroup(pid);
     this.#guardian.remove(pid);
-    if (cause.code === 0) await settlesWithin(this.#relay.byeOf(worker.workerId), BYE_MS);
+    if (cause.code === 0) await this.#lastWordsOf(worker);
     else if (!slot.isCutOff && this.#stopping === undefined) {
       this.#log().warn(`Worker ${slot.number} (pid ${pid}) ended: ${this.#causeOf(worker, cause)}`);
     }
@@ -263,6 +275,12 @@ export class Supervisor implements SlotHost {
     // A replacement does not wait for a store that is away; a stop does, within its own limits.
     if (this.#stopping === undefined) await settlesWithin(settling, SETTLE_AGAIN_MS);
     else await settling;
+  }
+
+  /** By the broker they may still be on their way; a pipe has been read to its end by now. */
+  async #lastWordsOf({ workerId }: SpawnedWorker): Promise<void> {
+    if (this.#parts.plan.channel === "pipe") return;
+    await settlesWithin(this.#relay.byeOf(workerId), BYE_MS);
   }
 
   #causeOf(worker: SpawnedWorker, cause: ExitCause): string {
@@ -394,13 +412,17 @@ export class Supervisor implements SlotHost {
     return { cutOff: this.#cutOff, killed, unsettled: this.#unsettled };
   }
 
-  /** Both ways, since either can be lost: the broadcast, and a line on each worker's standard input. */
+  /** A line on each worker's standard input, and the broadcast to those that hear it: either can be lost. */
   async #tellToStop(): Promise<void> {
-    const broadcast = this.#closing(
+    await Promise.all([this.#broadcastStop(), ...this.#slots.map((slot) => slot.stop())]);
+  }
+
+  async #broadcastStop(): Promise<void> {
+    if (this.#parts.plan.channel === "pipe") return;
+    await this.#closing(
       "broadcast the stop",
       () => this.#parts.queue.publish({ kind: "stop", supervisorId: this.#id }, "stop"),
     );
-    await Promise.all([broadcast, ...this.#slots.map((slot) => slot.stop())]);
   }
 
   async #endedInTime(ended: Promise<unknown>, { timeoutMs, force }: StopRequest): Promise<boolean> {

@@ -18,7 +18,7 @@ import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
 import { toFileUrl } from "../file_url.ts";
 import { findConfig } from "../project.ts";
-import type { BootRecord, SelfScope } from "../process/handshake.ts";
+import type { BootRecord, SelfScope, WorkerChannel } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
 import { hasLock, workerArguments } from "../process/worker_command.ts";
 import { WORKER_MARKER } from "../role.ts";
@@ -33,7 +33,9 @@ export interface WorkerPlan {
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
   /** The boot record, but for what differs from worker to worker. */
-  readonly boot: Omit<BootRecord, "supervisorId" | "workerId" | "number" | "leaseMs">;
+  readonly boot: Omit<BootRecord, "supervisorId" | "workerId" | "number" | "leaseMs" | "channel">;
+  /** Which way they talk: a file's broker does not write each log frame to the disk. */
+  readonly channel: WorkerChannel["kind"];
   /** The module that declares the tasks, as errors show it. */
   readonly entrypoint: string;
   /** Whether tasks that only the workers declare are theirs to run (the option `entrypoint`). */
@@ -106,6 +108,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
     args,
     env: environment.variables,
     entrypoint,
+    channel: broker.kind === "sqlite" ? "pipe" : "broker",
     adoptsTasks: settings.entrypoint !== undefined,
     guardian: { deno, standalone },
     warnings: [

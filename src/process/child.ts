@@ -5,6 +5,7 @@
  */
 import { settlesWithin } from "../clock.ts";
 import { type ExitCause, exitCause } from "./exit_cause.ts";
+import { LineParser } from "./marked_lines.ts";
 
 /** Which of its streams a child wrote to. */
 export type OutputStream = "stdout" | "stderr";
@@ -21,9 +22,18 @@ export interface ChildOptions {
   readonly firstLine: string;
   /** Called with each line that it writes. */
   readonly onOutput: (stream: OutputStream, line: string) => void;
+  /** Its messages on its standard output; absent where it sends none there. */
+  readonly messages?: ChildMessages | undefined;
 }
 
-const LONGEST_LINE = 16 * 1024;
+/** How a child's messages are told from what else it writes to its standard output. */
+export interface ChildMessages {
+  /** The mark that the child was told. */
+  readonly mark: string;
+  /** Called with each message. */
+  readonly onMessage: (message: string) => void;
+}
+
 const TAIL = 4 * 1024;
 /** A grandchild may hold the pipes open; the exit is not kept waiting for it longer. */
 const PIPES_MS = 1_000;
@@ -49,7 +59,7 @@ export class ChildProcess {
     }).spawn();
     this.#stdin = this.#child.stdin.getWriter();
     void this.send(options.firstLine);
-    this.exited = this.#live(options.onOutput);
+    this.exited = this.#live(options);
   }
 
   /** Its process id, which is that of its group too. */
@@ -83,14 +93,18 @@ export class ChildProcess {
     }
   }
 
-  async #live(onOutput: ChildOptions["onOutput"]): Promise<ExitCause> {
+  async #live({ onOutput, messages }: ChildOptions): Promise<ExitCause> {
     const stop = new AbortController();
-    const pipes = Promise.all([
-      readLines(this.#child.stdout, stop.signal, (line) => onOutput("stdout", line)),
-      readLines(this.#child.stderr, stop.signal, (line) => {
+    const stdout = new LineParser({ ...messages, onLine: (line) => onOutput("stdout", line) });
+    const stderr = new LineParser({
+      onLine: (line) => {
         this.#stderrTail = `${this.#stderrTail}${line}\n`.slice(-TAIL);
         onOutput("stderr", line);
-      }),
+      },
+    });
+    const pipes = Promise.all([
+      readTo(stdout, this.#child.stdout, stop.signal),
+      readTo(stderr, this.#child.stderr, stop.signal),
     ]);
     const status = await this.#child.status;
     await settlesWithin(pipes, PIPES_MS);
@@ -109,45 +123,25 @@ export class ChildProcess {
   }
 }
 
-/** Reads a stream as lines until it ends or the signal aborts. What is longer than 16 KiB comes in pieces. */
-async function readLines(
+/** Reads a stream until it ends or the signal aborts. */
+async function readTo(
+  parser: LineParser,
   stream: ReadableStream<Uint8Array>,
   stop: AbortSignal,
-  onLine: (line: string) => void,
 ): Promise<void> {
   const reader = stream.getReader();
   const cancel = () => void reader.cancel();
   stop.addEventListener("abort", cancel, { once: true });
   const decoder = new TextDecoder();
-  let rest = "";
-  const take = (text: string) => {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) onLine(inPieces(line, onLine));
-    rest = inPieces(rest, onLine);
-  };
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) break;
-      take(decoder.decode(value, { stream: true }));
+      parser.take(decoder.decode(value, { stream: true }));
     }
-    take(decoder.decode());
-    if (rest !== "") onLine(rest);
+    parser.take(decoder.decode());
+    parser.end();
   } finally {
     stop.removeEventListener("abort", cancel);
   }
-}
-
-/** Hands on the beginning of what is longer than a line may be; gives what is left. */
-function inPieces(text: string, onPiece: (piece: string) => void): string {
-  let start = 0;
-  while (text.length - start > LONGEST_LINE) {
-    // A character of two code units stays whole.
-    const last = text.charCodeAt(start + LONGEST_LINE - 1);
-    const end = start + LONGEST_LINE - (last >= 0xd800 && last <= 0xdbff ? 1 : 0);
-    onPiece(text.slice(start, end));
-    start = end;
-  }
-  return text.slice(start);
 }

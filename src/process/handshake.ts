@@ -41,9 +41,19 @@ export interface BootRecord {
   readonly storeContext: boolean;
   /** Names of variables that are set in the supervisor and not granted to the worker. */
   readonly ungranted: readonly string[];
+  /** Which way it talks to its supervisor. */
+  readonly channel: WorkerChannel;
   /** A compiled binary's scope, which it must narrow itself to; null where Deno's flags hold it. */
   readonly selfScope: SelfScope | null;
 }
+
+/**
+ * Which way a worker talks to its supervisor, and hears the stop that is meant for all: by the broker's topics, or by
+ * its pipes, its messages on standard output in lines that hold `mark`.
+ */
+export type WorkerChannel =
+  | { readonly kind: "broker" }
+  | { readonly kind: "pipe"; readonly mark: string };
 
 /** What a compiled worker may keep, per kind: all of it, or these entries. A kind not named is given up. */
 export type SelfScope = Readonly<Partial<Record<Deno.PermissionName, true | readonly string[]>>>;
@@ -51,7 +61,7 @@ export type SelfScope = Readonly<Partial<Record<Deno.PermissionName, true | read
 /** The line that ends a worker in good order. */
 export const STOP_LINE = "stop";
 
-/** Sent on the log channel by a worker that got ready: its message is in a key, this saves the wait for it. */
+/** Sent as a log frame is, by a worker that got ready: its message is in a key, this saves the wait for it. */
 export const READY_HINT = "ready";
 
 /** What a worker says when it is ready, or cannot be. */

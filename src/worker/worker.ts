@@ -22,6 +22,7 @@ import {
 import { setWorkerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { declaredPools } from "../task/declared.ts";
+import { channelOf, type Say } from "./channel.ts";
 import { readLines } from "./lines.ts";
 import { ClaimLoop } from "./loop.ts";
 import { narrowToScope } from "./self_scope.ts";
@@ -55,6 +56,7 @@ class Worker {
   readonly #queue: Queue;
   readonly #brokerId: string;
   readonly #store: ActivityStore;
+  readonly #say: Say;
   readonly #publisher: LogPublisher;
   readonly #stop = new AbortController();
   #handlerDatabase: Database | undefined;
@@ -67,6 +69,7 @@ class Worker {
     queue: Queue;
     brokerId: string;
     store: ActivityStore;
+    say: Say;
     publisher: LogPublisher;
   }) {
     this.#boot = parts.boot;
@@ -74,6 +77,7 @@ class Worker {
     this.#queue = parts.queue;
     this.#brokerId = parts.brokerId;
     this.#store = parts.store;
+    this.#say = parts.say;
     this.#publisher = parts.publisher;
   }
 
@@ -91,26 +95,30 @@ class Worker {
     await Promise.all([store.connect(), broker.connect()]);
     const queue = broker.queue(queueName);
     const brokerId = await queue.open();
+    const say = channelOf(boot, queue);
     const publisher = new LogPublisher({
       workerId: boot.workerId,
       number: boot.number,
       pid: Deno.pid,
-      publish: (message) =>
-        queue.publish({ kind: "log", supervisorId: boot.supervisorId }, message),
+      publish: say,
       fallback: writeToStderr,
+      // Where the pipe takes nothing, standard error takes nothing either: whoever reads both is busy.
+      ...(boot.channel.kind === "pipe" ? { publishMs: Infinity } : {}),
     });
     await takeOverLogging(publisher);
     captureConsole();
     setWorkerConnections({ broker: address, database, tablePrefix, queueName });
-    return new Worker({ boot, broker, queue, brokerId, store, publisher });
+    return new Worker({ boot, broker, queue, brokerId, store, say, publisher });
   }
 
   /** Runs until told to stop, or orphaned. Answers with the exit code. */
   async live(lines: AsyncIterator<string>, caller: string | null): Promise<number> {
-    const { supervisorId } = this.#boot;
-    await this.#queue.subscribe({ kind: "stop", supervisorId }, {
-      onMessage: () => this.#stop.abort(),
-    });
+    const { supervisorId, channel } = this.#boot;
+    if (channel.kind === "broker") {
+      await this.#queue.subscribe({ kind: "stop", supervisorId }, {
+        onMessage: () => this.#stop.abort(),
+      });
+    }
     const hearing = this.#hear(lines);
     const declared = await this.#sayReady(caller);
     if (declared !== undefined) {
@@ -159,7 +167,7 @@ class Worker {
       caller,
     };
     await this.#queue.ready(this.#boot.workerId, JSON.stringify(message));
-    await this.#queue.publish({ kind: "log", supervisorId: this.#boot.supervisorId }, READY_HINT);
+    await this.#say(READY_HINT);
     if (declared === undefined || declared.queueName !== this.#boot.queueName) return undefined;
     // Its supervisor refuses other names too; until it says so, nothing is to be claimed under them.
     const expected = this.#boot.tasks.every((name) => declared.tasks.has(name));

@@ -64,6 +64,7 @@ async function startCompiled(options: { flags: string[]; scope: (stores: string[
     maxResultBytes: 1_048_576,
     storeContext: true,
     ungranted: [],
+    channel: { kind: "broker" },
     selfScope: options.scope(stores),
   }));
   const output = program.output();
