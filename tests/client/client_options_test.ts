@@ -11,13 +11,13 @@ const bad: [string, Record<string, unknown>, ErrorClass, string][] = [
     "an unknown option",
     { redisUrl: "redis://localhost" },
     TypeError,
-    "Cannot make a client: 'redisUrl' is no option, allowed are brokerUrl, databaseUrl, db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes",
+    "Cannot make a client: 'redisUrl' is no option, allowed are brokerUrl, databaseUrl, embedded, db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes",
   ],
   [
     "a broker of another kind",
     { brokerUrl: "amqp://localhost" },
     ConfigError,
-    "Cannot use option 'brokerUrl': amqp://localhost is not one of redis://[user:password@]host[:port][/database] and rediss://… with TLS",
+    "Cannot use option 'brokerUrl': amqp://localhost is not one of redis://[user:password@]host[:port][/database], rediss://… with TLS, and sqlite:FILE for one machine",
   ],
   [
     "a broker that is no text",
