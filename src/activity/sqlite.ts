@@ -109,15 +109,20 @@ function isBusy(error: unknown): boolean {
 const SQLITE_BUSY = 5;
 const SQLITE_BUSY_RECOVERY = 261;
 
+const PRAGMAS = [
+  "pragma busy_timeout = 0",
+  "pragma journal_mode = wal",
+  "pragma synchronous = full",
+  "pragma foreign_keys = off",
+];
+
 async function open(path: string): Promise<Opened> {
   const { DatabaseSync } = await import("node:sqlite");
   return await patiently(() => {
     const database = new DatabaseSync(path);
     try {
-      database.exec("pragma busy_timeout = 0");
-      database.exec("pragma journal_mode = wal");
-      database.exec("pragma synchronous = full");
-      database.exec("pragma foreign_keys = off");
+      // Prepared, not by `exec`: under Deno that one's errors lack the number which says that a lock is the trouble.
+      for (const pragma of PRAGMAS) database.prepare(pragma).all();
       return adapt(database);
     } catch (error) {
       database.close();

@@ -103,15 +103,15 @@ export class DatabaseFile {
   }
 
   #prepare(database: DatabaseSync): Connected {
-    database.exec(`pragma busy_timeout = ${BUSY_MS}`);
-    database.exec("pragma journal_mode = wal");
-    database.exec("pragma synchronous = full");
-    this.#synchronous = "full";
     const transaction = new Transaction(database);
-    database.exec("begin immediate");
+    transaction.run(`pragma busy_timeout = ${BUSY_MS}`);
+    transaction.run("pragma journal_mode = wal");
+    transaction.run("pragma synchronous = full");
+    this.#synchronous = "full";
+    transaction.run("begin immediate");
     try {
       prepareSchema(transaction, this.address);
-      database.exec("commit");
+      transaction.run("commit");
     } catch (error) {
       rollBack(database);
       throw error;

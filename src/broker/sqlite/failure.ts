@@ -25,8 +25,7 @@ function codeOf(error: unknown): number | undefined {
 
 /** Whether another connection has the lock. */
 export function isBusy(error: unknown): boolean {
-  return codeOf(error) === BUSY ||
-    (error instanceof Error && /database is locked/.test(error.message));
+  return codeOf(error) === BUSY;
 }
 
 /** Whether SQLite itself, not an operation, refused. */

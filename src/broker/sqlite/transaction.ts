@@ -36,7 +36,7 @@ export class Transaction {
     return Number(this.#prepare(sql).run(...values).changes);
   }
 
-  /** Runs statements that take no values and are not used again. */
+  /** Runs statements that are not used again. Under Deno, errors of this way lack SQLite's number. */
   script(sql: string): void {
     this.#database.exec(sql);
   }
