@@ -18,6 +18,7 @@ export function redisContract(name: string): BrokerContract {
       const url = sharedRedisUrl();
       const redis = await rawRedis(url);
       return {
+        url,
         broker: () => openBroker(parseBrokerUrl({ value: url, source: "the test" })),
         async loseTask(queue, id) {
           await redis.send("DEL", `{${queue}}:task:${id}`);

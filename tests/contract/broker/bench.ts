@@ -17,6 +17,8 @@ import { waitFor } from "../../support/wait.ts";
 
 /** A store that brokers under test connect to. */
 export interface BrokerGround extends AsyncDisposable {
+  /** Where it is: what brokers of other processes connect to. */
+  readonly url: string;
   /** A new broker, not connected. */
   broker(): Broker;
   /** Takes a waiting task's data away and leaves its id in the queue. */

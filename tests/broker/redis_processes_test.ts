@@ -1,0 +1,4 @@
+import { brokerContract, inProcesses } from "../contract/broker_contract.ts";
+import { redisContract } from "./redis_ground.ts";
+
+brokerContract(inProcesses(redisContract("RedisBroker")));
