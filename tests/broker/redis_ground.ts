@@ -14,6 +14,7 @@ import { keysOf, rawRedis } from "./raw_redis.ts";
 export function redisContract(name: string): BrokerContract {
   return {
     name,
+    losesTasks: true,
     async open() {
       const url = sharedRedisUrl();
       const redis = await rawRedis(url);

@@ -85,6 +85,10 @@ class RemoteQueue implements Queue {
     return this.#call("depth");
   }
 
+  unservedMs(): Promise<number | null> {
+    return this.#call("unservedMs");
+  }
+
   whereabouts(ids: readonly string[]): Promise<readonly Whereabouts[]> {
     return this.#call("whereabouts", ids);
   }

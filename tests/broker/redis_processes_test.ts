@@ -1,4 +1,0 @@
-import { brokerContract, inProcesses } from "../contract/broker_contract.ts";
-import { redisContract } from "./redis_ground.ts";
-
-brokerContract(inProcesses(redisContract("RedisBroker")));
