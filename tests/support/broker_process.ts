@@ -23,11 +23,17 @@ export interface RemoteCall {
   readonly signal?: AbortSignal;
 }
 
+/** What {@linkcode BrokerProcess} may be told. */
+export interface BrokerProcessOptions {
+  /** Words before the command: a program that sets limits or rights and becomes the command. */
+  readonly launcher?: readonly string[];
+}
+
 /**
  * One process. It is read from only while a test has it, so that the sanitizers of Deno find every read
  * that a test began ended with the test.
  */
-export class BrokerProcess {
+export class BrokerProcess implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
@@ -40,13 +46,14 @@ export class BrokerProcess {
   #last = 0;
 
   /** Starts the program. */
-  constructor() {
-    const rights = ["--no-prompt", "--allow-net=127.0.0.1", "--allow-env", "--allow-sys"];
-    this.#child = new Deno.Command("deno", {
-      args: ["run", "--no-check", ...rights, "--allow-read", "--allow-write", PROGRAM],
-      stdin: "piped",
-      stdout: "piped",
-    }).spawn();
+  constructor({ launcher = [] }: BrokerProcessOptions = {}) {
+    const rights = ["--allow-net=127.0.0.1", "--allow-env", "--allow-read", "--allow-write"];
+    const [command, ...args] = [
+      ...launcher,
+      ...["deno", "run", "--no-prompt", "--no-check", "--allow-sys", ...rights, PROGRAM],
+    ];
+    this.#child = new Deno.Command(command ?? "", { args, stdin: "piped", stdout: "piped" })
+      .spawn();
     this.#writer = this.#child.stdin.getWriter();
     this.#reader = this.#child.stdout.getReader();
   }
@@ -94,6 +101,7 @@ export class BrokerProcess {
     this.#last = this.#made + 1;
     await this.call({ method: "$reset" });
     await this.#reading;
+    this.#reading = undefined;
     this.#listeners.clear();
   }
 
@@ -102,6 +110,12 @@ export class BrokerProcess {
     await this.#writer.close();
     await within(this.#child.status, { what: `the broker process ${this.pid} to end` });
     await this.#reader.cancel();
+  }
+
+  /** Ends what it holds, and itself. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#reading !== undefined) await this.reset();
+    await this.stop();
   }
 
   async #ask(request: Request, signal?: AbortSignal): Promise<unknown> {
