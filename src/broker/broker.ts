@@ -89,7 +89,8 @@ export interface ClaimAnswer {
   readonly nextDueMs: number | null;
   /**
    * Ids that stood in the queue without their task (moved to the foreign list): the caller looks up their
-   * rows and enqueues them again (`enqueue` takes them off that list), or lets them be.
+   * rows and enqueues them again (`enqueue` takes them off that list), or lets them be. Redis alone has any: in
+   * SQLite an id and its task are one row, so that they are lost together or not at all.
    */
   readonly orphans: readonly string[];
 }

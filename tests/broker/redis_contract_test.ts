@@ -1,4 +1,5 @@
-import { brokerContract } from "../contract/broker_contract.ts";
+import { brokerContract, inProcesses } from "../contract/broker_contract.ts";
 import { redisContract } from "./redis_ground.ts";
 
 brokerContract(redisContract("RedisBroker"));
+brokerContract(inProcesses(redisContract("RedisBroker")));

@@ -14,10 +14,12 @@ import { keysOf, rawRedis } from "./raw_redis.ts";
 export function redisContract(name: string): BrokerContract {
   return {
     name,
+    losesTasks: true,
     async open() {
       const url = sharedRedisUrl();
       const redis = await rawRedis(url);
       return {
+        url,
         broker: () => openBroker(parseBrokerUrl({ value: url, source: "the test" })),
         async loseTask(queue, id) {
           await redis.send("DEL", `{${queue}}:task:${id}`);

@@ -11,6 +11,7 @@ import { talking } from "./broker/talking.ts";
 import { working } from "./broker/working.ts";
 
 export type { BrokerContract, BrokerGround } from "./broker/bench.ts";
+export { inProcesses } from "./broker/processes.ts";
 
 /** Registers all tests of the contract for one implementation. */
 export function brokerContract(contract: BrokerContract): void {

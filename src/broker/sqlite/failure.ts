@@ -17,10 +17,24 @@ export interface Failed {
 
 const BUSY = 5;
 
-/** The primary result code of SQLite, https://www.sqlite.org/rescode.html; undefined for any other error. */
+/** The primary result codes that matter, https://www.sqlite.org/rescode.html, by SQLite's words for them. */
+const CODES: readonly (readonly [start: string, code: number])[] = [
+  ["database is locked", BUSY],
+  ["database table is locked", 6],
+  ["attempt to write a readonly database", 8],
+  ["disk I/O error", 10],
+  ["database disk image is malformed", 11],
+  ["database or disk is full", 13],
+  ["unable to open database file", 14],
+  ["file is not a database", 26],
+];
+
+/** The primary result code of SQLite; undefined for any other error. Deno's `exec` and constructor give words alone. */
 function codeOf(error: unknown): number | undefined {
-  const code: unknown = error instanceof Error ? Reflect.get(error, "errcode") : undefined;
-  return typeof code === "number" ? code & 0xff : undefined;
+  if (!isOfSqlite(error)) return undefined;
+  const code: unknown = Reflect.get(error, "errcode");
+  if (typeof code === "number") return code & 0xff;
+  return CODES.find(([start]) => error.message.startsWith(start))?.[1];
 }
 
 /** Whether another connection has the lock. */
@@ -29,9 +43,9 @@ export function isBusy(error: unknown): boolean {
 }
 
 /** Whether SQLite itself, not an operation, refused. */
-export function isOfSqlite(error: unknown): boolean {
-  return codeOf(error) !== undefined ||
-    (error instanceof Error && Reflect.get(error, "code") === "ERR_SQLITE_ERROR");
+export function isOfSqlite(error: unknown): error is Error {
+  return error instanceof Error &&
+    (Reflect.get(error, "code") === "ERR_SQLITE_ERROR" || Reflect.has(error, "errcode"));
 }
 
 /** The error of this library for what failed. An error that is one already, or a wrong argument, stays as it is. */
@@ -63,11 +77,6 @@ function troubleOf(cause: unknown, text: string): Trouble | "foreign" | undefine
   if (cause instanceof Error && cause.name === "NotCapable") {
     return { why: "Deno does not allow it, grant read and write of the file", passing: false };
   }
-  // Deno gives some errors without their numbers, where a file is opened.
-  if (/unable to open database file/.test(text)) {
-    return { why: "its folder must exist and be writable", passing: false };
-  }
-  if (/file is not a database/.test(text)) return DAMAGED;
   if (/no such (table|column)|has no column/.test(text)) return "foreign";
   switch (codeOf(cause)) {
     case BUSY:

@@ -17,9 +17,11 @@ import { waitFor } from "../../support/wait.ts";
 
 /** A store that brokers under test connect to. */
 export interface BrokerGround extends AsyncDisposable {
+  /** Where it is: what brokers of other processes connect to. */
+  readonly url: string;
   /** A new broker, not connected. */
   broker(): Broker;
-  /** Takes a waiting task's data away and leaves its id in the queue. */
+  /** Takes a waiting task's data away and leaves its id in the queue, where `losesTasks`. */
   loseTask(queue: string, id: string): Promise<void>;
   /** Takes all that the store knows of the queue away. */
   loseQueue(queue: string): Promise<void>;
@@ -31,6 +33,8 @@ export interface BrokerGround extends AsyncDisposable {
 export interface BrokerContract {
   /** How its tests are named. */
   readonly name: string;
+  /** Whether an id can stand in the queue without its task: where it can, `claim` answers with orphans. */
+  readonly losesTasks: boolean;
   /** Opens the store. */
   readonly open: () => Promise<BrokerGround>;
 }

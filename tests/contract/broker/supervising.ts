@@ -50,6 +50,25 @@ function renewing(contract: BrokerContract): void {
     });
   });
 
+  contractTest(contract, "a queue tells for how long it went unserved", async (queue, bench) => {
+    const other = await bench.connect();
+    assertEquals([await queue.unservedMs(), await other.unservedMs()], [null, null]);
+    await queue.enqueue([task()]);
+    assertEquals(await other.unservedMs(), null);
+    const own = crew();
+    await register(queue, own, 1);
+    const before = await waitFor(async () => {
+      const unserved = await other.unservedMs() ?? 0;
+      return unserved >= 100 && unserved;
+    }, { what: "100 ms to pass without a supervisor" });
+    await waitFor(async () => {
+      await register(queue, own);
+      return (await other.unservedMs() ?? before) < before;
+    }, { what: "the time to begin anew with the supervisor's return" });
+    await queue.deregister(own.supervisorId);
+    assertTrue(await other.unservedMs() !== null);
+  });
+
   contractTest(contract, "a claim lives as long as its supervisor renews it", async (queue) => {
     const [own, sweeper] = [crew(), crew()];
     await register(queue, own, LONG_LEASE);

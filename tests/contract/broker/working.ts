@@ -91,6 +91,11 @@ function claiming(contract: BrokerContract): void {
     assertEquals(await queue.end(lost), "lost");
   });
 
+  if (contract.losesTasks) reportingOrphans(contract);
+  else neverOrphaned(contract);
+}
+
+function reportingOrphans(contract: BrokerContract): void {
   contractTest(
     contract,
     "an id without its task is reported, and runs when put in again",
@@ -111,6 +116,24 @@ function claiming(contract: BrokerContract): void {
       );
     },
   );
+}
+
+function neverOrphaned(contract: BrokerContract): void {
+  contractTest(contract, "whatever becomes of a task, no id is left without it", async (queue) => {
+    const worker = crew();
+    const workerId = worker.workerIds[0];
+    await register(queue, worker);
+    const tasks = [task(), task(), task(), task({ delayMs: HOUR })];
+    await queue.enqueue(tasks);
+    for (const { id } of tasks.slice(2)) await queue.cancel(id);
+    const first = await claim(queue, workerId);
+    await queue.release(only(first.claims));
+    const second = await claim(queue, workerId, { slots: 9 });
+    for (const each of second.claims) await queue.end(each);
+    const third = await claim(queue, workerId, { slots: 9 });
+    assertEquals([first, second, third].map(({ claims }) => claims.length), [1, 2, 0]);
+    assertEquals([first, second, third].flatMap(({ orphans }) => orphans), []);
+  });
 }
 
 function sharing(contract: BrokerContract): void {
