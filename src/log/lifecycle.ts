@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { getLogger, type LogLevel } from "@logtape/logtape";
+import { getLogger, type LogLevel, type LogRecord } from "@logtape/logtape";
 import { wallClockMs } from "../clock.ts";
 import type { TaskLog } from "../task/context.ts";
 import { poolPrefix, withPrefix } from "./prefix.ts";
@@ -47,7 +47,16 @@ export interface Line {
 
 /** Writes one line of literal text. */
 export function emitLine({ category, level, text, properties, prefix }: Line): void {
-  const record = { level, message: [text], rawMessage: text, timestamp: wallClockMs(), properties };
+  // With a category of its own the record goes to the sinks as it is. Without, LogTape builds a copy from property
+  // descriptors, which costs more than all the rest of a record's way (measured: 6 µs).
+  const record: LogRecord = {
+    category,
+    level,
+    message: [text],
+    rawMessage: text,
+    timestamp: wallClockMs(),
+    properties,
+  };
   getLogger(category).emit(prefix === undefined ? record : withPrefix(record, prefix));
 }
 

@@ -9,11 +9,8 @@ import { declaredPools } from "../task/declared.ts";
 
 const PREFIX = Symbol("agentexec.prefix");
 
-/** A record as `Logger.emit` takes it. */
-export type EmittedRecord = Omit<LogRecord, "category">;
-
 /** The record with its prefix. */
-export function withPrefix(record: EmittedRecord, prefix: string): EmittedRecord {
+export function withPrefix(record: LogRecord, prefix: string): LogRecord {
   return Object.assign(record, { [PREFIX]: prefix });
 }
 

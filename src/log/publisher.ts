@@ -1,7 +1,7 @@
 /**
  * The worker's end of the log. In this order it: takes records, never waiting and never throwing; keeps at
- * most a bounded number of bytes, the oldest going first; sends at once when idle and gathers while a
- * publish is under way; paces a flood; writes to standard error what the broker does not take; and says
+ * most a bounded number of bytes, the oldest going first; sends at once when idle and gathers while records
+ * keep coming; paces a flood; writes to standard error what the broker does not take; and says
  * bye at the end.
  *
  * @module
@@ -50,6 +50,8 @@ const CLOSE_MS = 900;
 const BYTES_PER_MS = 4 * 1024 * 1024 / 1_000;
 /** How far ahead of that a burst may run. */
 const BURST_MS = 250;
+/** How long after a frame records are gathered for the next: a frame costs more than the records in it. */
+const GATHER_MS = 20;
 /** What a frame says beside its records. */
 const HEAD_BYTES = 1024;
 
@@ -78,6 +80,8 @@ export class LogPublisher {
   #flushes: { readonly seq: number; readonly resolve: () => void }[] = [];
   /** Whether the last publish failed. */
   #away = false;
+  /** When the last frame was made. */
+  #framedAtMs = -Infinity;
   /** When, at the rate of the long run, what was sent would have been sent. */
   #sentUntilMs = 0;
   /** Ends the wait for the publish under way. */
@@ -168,11 +172,13 @@ export class LogPublisher {
     this.#pumping = undefined;
   }
 
-  /** Waits where this worker has sent more than its share. */
+  /** Waits for the records that make a frame worth its cost, and where this worker has sent more than its share. */
   async #pace(): Promise<void> {
     const now = monotonicMs();
-    const ahead = this.#sentUntilMs - now;
-    if (ahead > BURST_MS) await sleep(ahead - BURST_MS, { signal: this.#closing.signal });
+    const gather = this.#waitingBytes < MAX_FRAME_BYTES ? this.#framedAtMs + GATHER_MS - now : 0;
+    const wait = Math.max(gather, this.#sentUntilMs - BURST_MS - now);
+    if (wait > 0) await sleep(wait, { signal: this.#closing.signal });
+    this.#framedAtMs = monotonicMs();
   }
 
   async #deliver(message: string): Promise<boolean> {

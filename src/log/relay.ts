@@ -8,7 +8,7 @@
 import { getLogger, type LogLevel, type LogRecord } from "@logtape/logtape";
 import { monotonicMs, wallClockMs } from "../clock.ts";
 import { decodeFrame, type Frame } from "./frame.ts";
-import { type EmittedRecord, poolPrefix, withPrefix } from "./prefix.ts";
+import { poolPrefix, withPrefix } from "./prefix.ts";
 import { inspectSafely } from "./values.ts";
 
 /** What a relay needs. */
@@ -113,11 +113,7 @@ export class LogRelay {
   #emit(worker: { readonly number: number; readonly pid: number }, record: LogRecord): void {
     const { number, pid } = worker;
     const properties = { ...record.properties, pool: this.#pool, worker: number, pid };
-    const { level, message, rawMessage, timestamp } = record;
-    emitSafely(
-      record.category,
-      withPrefix({ level, message, rawMessage, timestamp, properties }, this.#prefixOf(number)),
-    );
+    emitSafely(withPrefix({ ...record, properties }, this.#prefixOf(number)));
   }
 
   #prefixOf(number: number): string {
@@ -191,13 +187,15 @@ export class LogRelay {
 
   #say(level: LogLevel, text: string, more: Record<string, unknown>): void {
     const properties = { pool: this.#pool, ...more };
-    emitSafely(
-      ["agentexec", "pool"],
-      withPrefix(
-        { level, message: [text], rawMessage: text, timestamp: wallClockMs(), properties },
-        poolPrefix(this.#pool),
-      ),
-    );
+    const record: LogRecord = {
+      category: ["agentexec", "pool"],
+      level,
+      message: [text],
+      rawMessage: text,
+      timestamp: wallClockMs(),
+      properties,
+    };
+    emitSafely(withPrefix(record, poolPrefix(this.#pool)));
   }
 }
 
@@ -208,9 +206,9 @@ function numberOf(workerId: string): number {
 }
 
 /** A filter of the program's configuration may throw; the subscription it is called from must go on. */
-function emitSafely(category: readonly string[], record: EmittedRecord): void {
+function emitSafely(record: LogRecord): void {
   try {
-    getLogger(category).emit(record);
+    getLogger(record.category).emit(record);
   } catch (error) {
     try {
       getLogger(["logtape", "meta"]).error("Cannot emit a worker's log record: {reason}", {

@@ -45,7 +45,7 @@ export function inspectSafely(value: unknown): string {
 
 /** The value as JSON, as far as the budget goes. Never throws. */
 export function encodeValue(value: unknown, budget: Budget): Json {
-  return encode(value, { budget, depth: 0, above: new Set() });
+  return encode(value, { budget, depth: 0, value: undefined, outer: undefined });
 }
 
 /** The members of an object as JSON, as far as the budget goes. Never throws. */
@@ -53,7 +53,7 @@ export function encodeMembers(
   members: Readonly<Record<string, unknown>>,
   budget: Budget,
 ): { readonly [key: string]: Json } {
-  return encodeObject(members, { budget, depth: 0, above: new Set<unknown>([members]) });
+  return encodeObject(members, { budget, depth: 0, value: members, outer: undefined });
 }
 
 /** What {@linkcode encodeValue} was given, as near as it can be had. */
@@ -69,8 +69,10 @@ export function decodeMembers(json: object): Record<string, unknown> {
 interface Position {
   readonly budget: Budget;
   readonly depth: number;
-  /** The objects that this one lies in, to notice a cycle. */
-  readonly above: ReadonlySet<unknown>;
+  /** The object whose members are being encoded. */
+  readonly value: unknown;
+  /** Where that object lies, and so on outwards, to notice a cycle. */
+  readonly outer: Position | undefined;
 }
 
 function encode(value: unknown, at: Position): Json {
@@ -96,18 +98,21 @@ function encode(value: unknown, at: Position): Json {
 
 /** Reading an object may run code of its own, which may throw. */
 function encodeSafely(value: object, at: Position): Json {
-  if (at.above.has(value)) return "[Circular]";
+  if (liesIn(value, at)) return "[Circular]";
   if (at.depth >= MAX_DEPTH || at.budget.left <= 0) return ELLIPSIS;
-  const inside = {
-    budget: at.budget,
-    depth: at.depth + 1,
-    above: new Set([...at.above, value]),
-  };
+  const inside = { budget: at.budget, depth: at.depth + 1, value, outer: at };
   try {
     return encodeByKind(value, inside);
   } catch {
     return spend(inspectSafely(value), at.budget);
   }
+}
+
+function liesIn(value: object, at: Position): boolean {
+  for (let each: Position | undefined = at; each !== undefined; each = each.outer) {
+    if (each.value === value) return true;
+  }
+  return false;
 }
 
 function encodeByKind(value: object, inside: Position): Json {
@@ -138,18 +143,25 @@ function encodeArray(values: readonly unknown[], at: Position): Json {
 }
 
 function encodeObject(value: object, at: Position): { readonly [key: string]: Json } {
-  const entries: [string, Json][] = [];
+  const members: Record<string, Json> = {};
   const keys = Object.keys(value);
+  let encoded = 0;
   for (const key of keys) {
-    if (at.budget.left <= 0 || entries.length >= MAX_MEMBERS) {
-      entries.push([ELLIPSIS, `${keys.length - entries.length} more`]);
+    if (at.budget.left <= 0 || encoded >= MAX_MEMBERS) {
+      setMember(members, ELLIPSIS, `${keys.length - encoded} more`);
       break;
     }
     at.budget.left -= 4;
-    entries.push([spend(key, at.budget), encodeMember(value, key, at)]);
+    setMember(members, spend(key, at.budget), encodeMember(value, key, at));
+    encoded++;
   }
-  // Not by assignment: a key `__proto__` shall be a key like any other.
-  return Object.fromEntries(entries);
+  return members;
+}
+
+/** A key `__proto__` shall be a key like any other. */
+function setMember<T>(members: Record<string, T>, key: string, member: T): void {
+  if (key === "__proto__") define(members, key, member, true);
+  else members[key] = member;
 }
 
 function encodeMember(value: object, key: string, at: Position): Json {
@@ -210,9 +222,11 @@ function decode(json: unknown, depth: number): unknown {
 }
 
 function decodeObject(json: object, depth: number): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(json).map(([key, each]) => [key, decode(each, depth + 1)]),
-  );
+  const members: Record<string, unknown> = {};
+  for (const key of Object.keys(json)) {
+    setMember(members, key, decode(Reflect.get(json, key), depth + 1));
+  }
+  return members;
 }
 
 function decodeError(json: object, depth: number): Error {
