@@ -43,6 +43,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
     rooms: ["task", "process", "broker", "activity", "log", "client"],
     dynamic: ["worker/main.ts", "worker/worker.ts"],
   },
+  // A worker, a supervisor and a producer in one process: it takes of each what production takes.
+  testing: {
+    rooms: ["task", "broker", "activity", "log", "client", "pool", "worker"],
+    notPackages: [...SQL, ...REDIS],
+  },
   cli: { rooms: ["pool", "client"] },
 };
 
