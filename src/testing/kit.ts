@@ -78,6 +78,11 @@ interface Wait {
   readonly lane: Lane;
 }
 
+interface Budget {
+  readonly from: number;
+  readonly limit: number;
+}
+
 class Kit implements TestPool {
   readonly #pool: Pool;
   readonly #broker: SqliteBroker;
@@ -88,6 +93,10 @@ class Kit implements TestPool {
   #opened: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
   readonly #waits = new Set<Wait>();
+  /** What ran, in the order in which it started; empty places are of what still runs. */
+  readonly #journal: (TestRun | undefined)[] = [];
+  /** How much the journal may grow, and from where, until it is too much. */
+  #budget: Budget = { from: 0, limit: 0 };
   /** The lane of all that is below no handler. */
   readonly #lane = new Lane();
   readonly #lanes = new AsyncLocalStorage<Lane>();
@@ -128,12 +137,16 @@ class Kit implements TestPool {
   async run(options: TestPoolRunOptions = {}): Promise<readonly TestRun[]> {
     const limit = limitOf(options);
     await this.#begin();
-    return await this.#here.do(() => this.#runAll(limit));
+    return await this.#turn(this.#here, limit, async () => {
+      const from = this.#journal.length;
+      await this.#runWhile(() => true);
+      return this.#journal.slice(from).filter((run) => run !== undefined);
+    });
   }
 
   async step(): Promise<TestRun | undefined> {
     await this.#begin();
-    return await this.#here.do(() => this.#runNext());
+    return await this.#turn(this.#here, RUN_LIMIT, () => this.#runNext());
   }
 
   async enqueued(definition?: TaskDefinition): Promise<readonly EnqueuedTask<never>[]> {
@@ -210,54 +223,59 @@ class Kit implements TestPool {
     return () => this.#waits.delete(wait);
   }
 
+  /** Does the work when the lane is free; below a handler the limit is that of whoever had it run. */
+  #turn<T>(lane: Lane, limit: number, work: () => Promise<T>): Promise<T> {
+    return lane.do(() => {
+      if (lane === this.#lane) this.#budget = { from: this.#journal.length, limit };
+      return work();
+    });
+  }
+
   /** Runs what is due until a task has ended that somebody waits for. */
-  async #serve(wait: Wait): Promise<void> {
+  async #serve({ agentId, lane }: Wait): Promise<void> {
     try {
-      await wait.lane.do(() => this.#runAll(RUN_LIMIT, () => this.#isOpen(wait)));
+      await this.#turn(lane, RUN_LIMIT, () => this.#runWhile(() => this.#isOpen(agentId)));
     } catch (error) {
       // Disposed of in the middle of it. Anything else ends the test, as every unhandled error does.
       if (this.#closed === undefined) throw error;
     }
   }
 
-  async #isOpen({ agentId }: Wait): Promise<boolean> {
+  async #isOpen(agentId: string): Promise<boolean> {
     const row = await this.#store.readRow(agentId);
     return row !== undefined && !TERMINAL.includes(row.status);
   }
 
-  async #runAll(limit: number, goOn?: () => Promise<boolean>): Promise<readonly TestRun[]> {
-    const runs: TestRun[] = [];
-    while (goOn === undefined || await goOn()) {
-      if (runs.length === limit) await this.#refuseMore(runs);
-      const run = await this.#runNext();
-      if (run === undefined) break;
-      runs.push(run);
+  async #runWhile(goOn: () => boolean | Promise<boolean>): Promise<void> {
+    while (await goOn()) {
+      if (await this.#runNext() === undefined) return;
     }
-    return runs;
-  }
-
-  async #refuseMore(runs: readonly TestRun[]): Promise<void> {
-    const { waiting } = await this.#pool.depth();
-    if (waiting === 0) return;
-    throw new AgentexecError(
-      `Cannot run all that is due on pool '${this.#pool.name}': ${waiting} more are due after ${runs.length} runs, ` +
-        `the last one of '${
-          runs.at(-1)?.taskName
-        }'; tasks that enqueue each other without a delay never come to ` +
-        `an end, for more runs there is run({ limit })`,
-    );
   }
 
   async #runNext(): Promise<TestRun | undefined> {
     this.#refuseClosed();
-    const claim = await this.#worker.runNext();
+    await this.#refuseTooMany();
+    const claim = await this.#worker.claim();
     if (claim === undefined) return undefined;
+    const place = this.#journal.push(undefined) - 1;
+    await this.#worker.work(claim);
     const { id: agentId, name } = claim;
     const row = await this.#store.readRow(agentId);
-    if (row !== undefined) return testRun(row);
+    if (row !== undefined) return this.#journal[place] = testRun(row);
     throw new ResultExpiredError(
       `Cannot tell what became of task '${name}' (${agentId}): its record was deleted while it ran`,
       { agentId },
+    );
+  }
+
+  async #refuseTooMany(): Promise<void> {
+    const { from, limit } = this.#budget;
+    if (this.#journal.length - from < limit) return;
+    const { waiting } = await this.#worker.depth();
+    if (waiting === 0) return;
+    throw new AgentexecError(
+      `Cannot run all that is due on pool '${this.#pool.name}': ${waiting} more are due after ${limit} runs; tasks ` +
+        `that enqueue each other without a delay never come to an end, where these do there is run({ limit })`,
     );
   }
 }

@@ -5,7 +5,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ActivityStore } from "../activity/store.ts";
-import type { Claim, Queue } from "../broker/broker.ts";
+import type { Claim, Depth, Queue } from "../broker/broker.ts";
 import { repeat, settlesWithin } from "../clock.ts";
 import { activityMessages } from "../config.ts";
 import type { Task } from "../task/definition.ts";
@@ -37,8 +37,8 @@ export interface KitWorkerParts {
 export class KitWorker {
   readonly #parts: KitWorkerParts;
   readonly #supervisorId = crypto.randomUUID();
-  readonly #runs = new Map<string, Run>();
-  readonly #working = new Set<Promise<void>>();
+  readonly #runs = new Set<Run>();
+  readonly #working = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
   /** What surrounds whoever enqueues a task, or waits for it, does not reach into a worker. */
   readonly #outside = AsyncLocalStorage.snapshot();
@@ -56,39 +56,20 @@ export class KitWorker {
     });
   }
 
-  /** Runs the next due task; answers with its claim, or undefined where none is due. */
-  async runNext(): Promise<Claim | undefined> {
-    const claim = await this.#claim();
-    if (claim === undefined) return undefined;
-    const work = this.#work(claim);
-    this.#working.add(work);
-    try {
-      await work;
-    } finally {
-      this.#working.delete(work);
-    }
-    return claim;
+  /** How much waits. */
+  depth(): Promise<Depth> {
+    return this.#parts.queue.depth();
   }
 
-  /** Tells what runs that it is lost, and waits a moment for it. */
-  async close(): Promise<void> {
-    this.#stopping.abort();
-    for (const run of this.#runs.values()) run.lose("The test kit was closed");
-    await settlesWithin(Promise.allSettled(this.#working), CLOSE_MS);
-  }
-
-  get #workerId(): string {
-    return `${this.#supervisorId}/0/1`;
-  }
-
-  async #claim(): Promise<Claim | undefined> {
+  /** Takes the next due task; undefined where none is due. */
+  async claim(): Promise<Claim | undefined> {
     const { queue } = this.#parts;
     for (;;) {
       await this.register();
       const { claims, orphans } = await queue.claim({
         workerId: this.#workerId,
         slots: 1,
-        holding: [...this.#runs.keys()],
+        holding: [...this.#working.keys()],
         leaseMs: LEASE_MS,
       });
       if (orphans.length > 0) await restoreOrphans(orphans, this.#parts);
@@ -96,7 +77,29 @@ export class KitWorker {
     }
   }
 
-  async #work(claim: Claim): Promise<void> {
+  /** Does with a claim what a worker does. */
+  async work(claim: Claim): Promise<void> {
+    const work = this.#settle(claim);
+    this.#working.set(claim.id, work);
+    try {
+      await work;
+    } finally {
+      this.#working.delete(claim.id);
+    }
+  }
+
+  /** Tells what runs that it is lost, and waits a moment for it. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    for (const run of this.#runs) run.lose("The test kit was closed");
+    await settlesWithin(Promise.allSettled(this.#working.values()), CLOSE_MS);
+  }
+
+  get #workerId(): string {
+    return `${this.#supervisorId}/0/1`;
+  }
+
+  async #settle(claim: Claim): Promise<void> {
     const { queue, store, tasks, maxResultBytes, surround } = this.#parts;
     const task = tasks.get(claim.name);
     if (task === undefined) return await giveBackUnknown(claim, this.#parts);
@@ -112,12 +115,12 @@ export class KitWorker {
       database: () => store.database(),
       stopping: this.#stopping.signal,
     });
-    this.#runs.set(claim.id, run);
+    this.#runs.add(run);
     const stopChecking = repeat(CHECK_EVERY_MS, () => this.#check(run));
     try {
       await this.#outside(() => surround(() => run.execute()));
     } finally {
-      this.#runs.delete(claim.id);
+      this.#runs.delete(run);
       await stopChecking();
     }
   }
