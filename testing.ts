@@ -1,27 +1,37 @@
 /**
- * The test kit: a pool's tasks in the test's own process, without servers and worker processes, with the same
- * checks, order and activity as in production.
+ * A test kit: the tasks of a pool run in the test's own process, without servers and worker processes, with the
+ * same checks, order and activity as in production.
  *
- * @example A test, run by `deno test`
+ * @example A test, run by `deno test` without any permission
  * ```ts
- * import { Pool } from "@agentexec/core";
+ * import assert from "node:assert/strict";
+ * import { defineTask, Pool } from "@agentexec/core";
  * import { testPool } from "@agentexec/core/testing";
  * import { z } from "zod";
  *
- * const pool = new Pool({ name: "module-docs" });
- * const remind = pool.task(
- *   "remind",
- *   { context: z.object({ whom: z.string() }), result: z.string() },
- *   ({ context }) => `Reminded ${context.whom}`,
- * );
+ * const person = z.object({ name: z.string() });
+ * const welcome = defineTask("welcome", { context: person });
+ * const remind = defineTask("remind", { context: person, result: z.string() });
  *
- * Deno.test("a reminder runs when it is due", async () => {
+ * const pool = new Pool();
+ * pool.task(welcome, async ({ context, activity }) => {
+ *   await activity.update(`Welcoming ${context.name}`);
+ *   await pool.enqueue(remind, context, { delay: { days: 3 } });
+ * });
+ * pool.task(remind, ({ context }) => `${context.name} was reminded`);
+ *
+ * Deno.test("who was welcomed is reminded three days later", async () => {
  *   await using kit = testPool(pool, { clock: new Date("2030-01-01T09:00:00Z") });
- *   const task = await pool.enqueue(remind, { whom: "Ada" }, { delay: { hours: 1 } });
- *   console.assert((await kit.run()).length === 0);
- *   kit.advance({ hours: 1 });
- *   console.assert((await kit.run()).length === 1);
- *   console.assert(await task.result() === "Reminded Ada");
+ *   await pool.enqueue(welcome, { name: "Ada" });
+ *   await kit.run();
+ *
+ *   const [reminder] = await kit.enqueued(remind);
+ *   assert.equal(reminder?.context.name, "Ada");
+ *   assert.deepEqual(reminder?.runAt, new Date("2030-01-04T09:00:00Z"));
+ *
+ *   kit.advance({ days: 3 });
+ *   const [run] = await kit.run();
+ *   assert.equal(run?.result, "Ada was reminded");
  * });
  * ```
  *

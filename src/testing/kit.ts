@@ -43,13 +43,14 @@ import type {
  * @throws {TypeError} If what is given is no pool, or an option is unknown or of the wrong type.
  * @throws {RangeError} If the clock is no valid time from 1970 to 2199.
  *
- * @example
+ * @example A task and its result
  * ```ts
+ * import assert from "node:assert/strict";
  * import { Pool } from "@agentexec/core";
  * import { testPool } from "@agentexec/core/testing";
  * import { z } from "zod";
  *
- * const pool = new Pool({ name: "testing-docs" });
+ * const pool = new Pool({ name: "greeting" });
  * const greet = pool.task(
  *   "greet",
  *   { context: z.object({ name: z.string() }) },
@@ -57,12 +58,9 @@ import type {
  * );
  *
  * Deno.test("greet says hello", async () => {
- *   await using kit = testPool(pool);
+ *   await using _kit = testPool(pool);
  *   const task = await pool.enqueue(greet, { name: "Ada" });
- *   const [waiting] = await kit.enqueued(greet);
- *   console.assert(waiting?.context.name === "Ada");
- *   await kit.run();
- *   console.assert(await task.result() === "Hello, Ada");
+ *   assert.equal(await task.result(), "Hello, Ada");
  * });
  * ```
  */

@@ -111,19 +111,18 @@ export interface EnqueuedTask<Context = unknown> {
 /**
  * The test kit of one pool, made by {@linkcode testPool}. Dispose of it (`await using`) at the end of the test.
  *
- * @example
+ * @example Step by step
  * ```ts
- * import { Pool } from "@agentexec/core";
- * import { testPool } from "@agentexec/core/testing";
+ * import assert from "node:assert/strict";
+ * import type { Pool } from "@agentexec/core";
+ * import { type TestPool, testPool } from "@agentexec/core/testing";
  *
- * const pool = new Pool({ name: "kit-docs" });
- * const remind = pool.task("remind", () => "reminded");
- *
- * await using kit = testPool(pool, { clock: new Date("2030-01-01T00:00:00Z") });
- * const task = await pool.enqueue(remind, undefined, { delay: { hours: 1 } });
- * console.log(await kit.run()); // []
- * kit.advance({ hours: 1 });
- * console.log((await kit.run()).length, await task.result()); // 1 reminded
+ * async function failsOnce(pool: Pool) {
+ *   await using kit: TestPool = testPool(pool);
+ *   await pool.enqueue("fetch_page", { url: "https://example.com/none" });
+ *   assert.equal((await kit.step())?.status, "error");
+ *   assert.deepEqual(await kit.enqueued(), []);
+ * }
  * ```
  */
 export interface TestPool extends AsyncDisposable {
