@@ -38,8 +38,11 @@ async function symbolsOf(module: string): Promise<DocSymbol[]> {
   return Object.values(nodes).flatMap(({ symbols }) => symbols);
 }
 
+/** The entry points of the package: the values of `exports` in deno.json. */
+const ENTRY_POINTS = ["mod.ts", "testing.ts"];
+
 if (import.meta.main) {
-  const symbols = await symbolsOf("mod.ts");
+  const symbols = (await Promise.all(ENTRY_POINTS.map(symbolsOf))).flat();
   const missing = withoutExample(symbols);
   if (symbols.length === 0 || missing.length > 0) {
     console.error(

@@ -43,6 +43,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
     rooms: ["task", "process", "broker", "activity", "log", "client"],
     dynamic: ["worker/main.ts", "worker/worker.ts"],
   },
+  // A worker, a supervisor and a producer in one process: it takes of each what production takes.
+  testing: {
+    rooms: ["task", "broker", "activity", "log", "client", "pool", "worker"],
+    notPackages: [...SQL, ...REDIS],
+  },
   cli: { rooms: ["pool", "client"] },
 };
 
@@ -77,7 +82,9 @@ export function importProblem(found: ImportOf): string | null {
   if (name === null) return null;
   const room = ROOMS[name];
   if (room === undefined) return `src/${name}/ is no room: add it to tools/rooms.ts`;
-  if (specifier === "@agentexec/core") return `Nothing in src/ imports the package itself`;
+  if (/^@agentexec\/core(\/|$)/.test(specifier)) {
+    return `Nothing in src/ imports the package itself`;
+  }
   return specifier.startsWith(".")
     ? fileProblem(name, room, found)
     : packageProblem(name, room, found);

@@ -41,7 +41,7 @@ function testArguments(given: readonly string[]): string[] {
   const args = ["test", "--parallel", "--shuffle", ...permissions(), ...given];
   if (given.some(isPath)) return args;
   // Examples in doc comments mostly declare functions, so that they run without any server.
-  return [...args, ...(isPath("mod.ts") ? ["--doc", "mod.ts"] : []), "tests"];
+  return [...args, ...(isPath("mod.ts") ? ["--doc", "mod.ts", "testing.ts"] : []), "tests"];
 }
 
 /** Whether the argument is a file or folder, and not an option or the value of one. */

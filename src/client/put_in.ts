@@ -7,7 +7,7 @@
 import { type NewTaskRow, TERMINAL } from "../activity/activity.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { NewTask, Queue } from "../broker/broker.ts";
-import { sleep, wallClockMs } from "../clock.ts";
+import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import type { Due, TaskId } from "./enqueue_options.ts";
 import type { Stores } from "./stores.ts";
@@ -42,6 +42,8 @@ export interface Entrance {
   readonly queue: Queue;
   readonly brokerId: string;
   readonly store: ActivityStore;
+  /** The time in milliseconds of the Unix epoch, for what is shown. */
+  readonly now: () => number;
 }
 
 /** Opens what is needed to put tasks into a queue. */
@@ -51,7 +53,7 @@ export async function openEntrance(stores: Stores, queueName: string): Promise<E
     stores.brokerId(queueName),
     stores.activity(),
   ]);
-  return { queue, brokerId, store };
+  return { queue, brokerId, store, now: () => stores.now() };
 }
 
 /** Puts tasks in, in one statement and one script; the outcomes stand in the order of the tasks. */
@@ -97,10 +99,10 @@ interface Push {
   readonly moved: boolean;
 }
 
-function rowOf({ queue, brokerId }: Entrance, task: PreparedTask): NewTaskRow {
+function rowOf({ queue, brokerId, now }: Entrance, task: PreparedTask): NewTaskRow {
   const { delayMs, runAt } = task.due;
   // The row only shows when it is due; what counts is the broker's clock.
-  const due = delayMs === undefined ? runAt : new Date(wallClockMs() + delayMs);
+  const due = delayMs === undefined ? runAt : new Date(now() + delayMs);
   return {
     agentId: task.agentId,
     taskName: task.taskName,

@@ -7,7 +7,7 @@
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
-import { monotonicMs, sleep, withDeadline } from "../clock.ts";
+import { monotonicMs, sleep, wallClockMs, withDeadline } from "../clock.ts";
 import {
   type BrokerAddress,
   type DatabaseAddress,
@@ -33,6 +33,28 @@ export interface StoreOptions extends Omit<AddressOptions, "entrypoint"> {
   readonly metadataIndexes?: readonly string[] | undefined;
 }
 
+/** Where a store is, and who opens it. */
+export interface StoreLocation {
+  /** Its address. */
+  readonly address: DatabaseAddress;
+  /** Makes the database connection instead of the library. */
+  readonly db?: ((url: string) => Database) | undefined;
+  /** Its clock in place of the database's own. */
+  readonly now?: (() => number) | undefined;
+}
+
+/** Connections that take the place of a client's own: those of a test kit. */
+export interface Replacement {
+  /** The broker, not connected yet. */
+  readonly broker: Broker;
+  /** The activity store, not connected yet. */
+  readonly store: ActivityStore;
+  /** Connects both and makes the tables; called before the first use, and perhaps again. */
+  readonly open: () => Promise<void>;
+  /** Its time, in milliseconds of the Unix epoch. */
+  readonly now: () => number;
+}
+
 /** How long and how loudly {@linkcode Stores.connect} tries. */
 export interface ConnectOptions {
   /** How long to try, in milliseconds. */
@@ -54,9 +76,14 @@ export class Stores {
   #addresses: StoreAddresses;
   #broker: Lazy<Broker>;
   #store: Lazy<ActivityStore>;
+  #replacement: Replacement | undefined;
+  /** Puts the client's own connections back in place of the replacement. */
+  #putBack: () => void = () => {};
+  /** Whether a running pool uses the connections. */
+  #held = false;
   /** Settles once the tables are known to be there. */
   #migrated: Promise<void> | undefined;
-  readonly #queues = new Map<string, Promise<OpenQueue>>();
+  #queues = new Map<string, Promise<OpenQueue>>();
   /** Queues that were used, or are served here. */
   readonly #known = new Set<string>();
   #session = new AbortController();
@@ -107,9 +134,15 @@ export class Stores {
 
   /** Whether a queue is used for the first time, and not served by this program itself. */
   isFirstUse(queueName: string): boolean {
+    if (this.#replacement !== undefined) return false;
     const first = !this.#known.has(queueName);
     this.#known.add(queueName);
     return first;
+  }
+
+  /** The time in milliseconds of the Unix epoch, for what is shown. */
+  now(): number {
+    return this.#replacement?.now() ?? wallClockMs();
   }
 
   /** Aborts when the present connections are closed: whoever waits on them must not wait on. */
@@ -140,16 +173,18 @@ export class Stores {
    */
   async activity(): Promise<ActivityStore> {
     const store = await this.activityUnchecked();
-    // Nobody else looks after an embedded database.
-    const migrated = this.#addresses.embedded === undefined
-      ? () => store.checkMigrated()
-      : () => store.migrate();
-    this.#migrated ??= migrated().catch((error) => {
+    this.#migrated ??= this.#seeToTables(store).catch((error) => {
       this.#migrated = undefined; // It may be migrated by the next call.
       throw error;
     });
     await this.#migrated;
     return store;
+  }
+
+  async #seeToTables(store: ActivityStore): Promise<void> {
+    // Nobody else looks after an embedded database; a replacement has been seen to when it was opened.
+    const embedded = this.#replacement === undefined && this.#addresses.embedded !== undefined;
+    await (embedded ? store.migrate() : store.checkMigrated());
   }
 
   /** The database, connected, whatever its tables: for `migrate()`. */
@@ -158,13 +193,36 @@ export class Stores {
     return await this.#store.get();
   }
 
+  /** A store with what this client says of its tables, not connected yet. */
+  makeStore(where: StoreLocation): ActivityStore {
+    const { storeContext, metadataIndexes } = this.#options;
+    const { address, db, now } = where;
+    return new ActivityStore({
+      address,
+      tablePrefix: this.tablePrefix,
+      messages: activityMessages(),
+      ...(db === undefined ? {} : { db }),
+      ...(now === undefined ? {} : { now }),
+      ...(storeContext === undefined ? {} : { storeContext }),
+      ...(metadataIndexes === undefined ? {} : { metadataIndexes }),
+    });
+  }
+
   /**
-   * Connects to both, again and again until they answer or the time is up.
+   * Connects to both for a pool that is to run, again and again until they answer or the time is up.
+   * `disconnect` ends that.
    *
    * @throws {ConnectionError} If one cannot be reached in time, or refuses for good.
+   * @throws {AgentexecError} If a test kit is attached.
    */
   async connect(options: ConnectOptions): Promise<void> {
     this.#refuseClosed();
+    if (this.#replacement !== undefined) {
+      throw new AgentexecError(
+        "Cannot start workers: a test kit is attached to this pool, and runs its tasks itself",
+      );
+    }
+    this.#held = true;
     const stop = new AbortController();
     const signal = options.signal === undefined
       ? stop.signal
@@ -183,23 +241,63 @@ export class Stores {
     }
   }
 
-  /** Closes the connections; the next call makes them anew. */
+  /** Closes the client's own connections; the next call makes them anew. */
   async disconnect(): Promise<void> {
-    const [broker, store, session] = [this.#broker, this.#store, this.#session];
-    this.#session = new AbortController();
-    session.abort();
-    this.#broker = this.#lazyBroker();
-    this.#store = this.#lazyStore();
-    this.#queues.clear();
-    this.#migrated = undefined;
+    this.#held = false;
+    if (this.#replacement !== undefined) return; // A start that was refused: nothing of it is open.
+    const [broker, store] = [this.#broker, this.#store];
+    this.#beginSession({ broker: this.#lazyBroker(), store: this.#lazyStore() });
     await Promise.all([broker.close(), store.close()]);
   }
 
   /** Closes the connections for good. May be called twice. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#putBack();
     await this.disconnect();
     this.#session.abort();
+  }
+
+  /**
+   * Uses other connections from now on. What is open stays open beside them; whoever waits over it gets an
+   * error.
+   *
+   * @returns Puts the client's own connections back, and closes none. May be called twice.
+   * @throws {AgentexecError} If the connections were replaced already, or a running pool uses them.
+   */
+  replace(replacement: Replacement): () => void {
+    this.#refuseClosed();
+    if (this.#replacement !== undefined) {
+      throw new AgentexecError("Cannot attach a test kit to this pool: another one is attached");
+    }
+    if (this.#held) {
+      throw new AgentexecError("Cannot attach a test kit to this pool: it has started workers");
+    }
+    const own = { broker: this.#broker, store: this.#store };
+    const { broker, store, open } = replacement;
+    this.#replacement = replacement;
+    this.#beginSession({
+      broker: new Lazy({ make: () => broker, connect: open, address: () => broker.address }),
+      store: new Lazy({ make: () => store, connect: open, address: () => store.address }),
+    });
+    const putBack = () => {
+      if (this.#putBack !== putBack) return;
+      this.#putBack = () => {};
+      this.#replacement = undefined;
+      this.#beginSession(own);
+    };
+    return this.#putBack = putBack;
+  }
+
+  /** Other connections than before: nothing that is known over the old ones holds for them. */
+  #beginSession({ broker, store }: Connections): void {
+    const session = this.#session;
+    this.#session = new AbortController();
+    this.#broker = broker;
+    this.#store = store;
+    this.#queues = new Map();
+    this.#migrated = undefined;
+    session.abort();
   }
 
   #refuseClosed(): void {
@@ -243,23 +341,20 @@ export class Stores {
     return openBroker(this.brokerAddress, { clientName: "agentexec" });
   }
 
+  #makeStore(): ActivityStore {
+    this.#prepare();
+    return this.makeStore({ address: this.databaseAddress, db: this.#options.db });
+  }
+
   #prepare(): void {
     const { embedded } = this.#addresses;
     if (embedded !== undefined) prepareEmbedded(embedded);
   }
+}
 
-  #makeStore(): ActivityStore {
-    this.#prepare();
-    const { db, storeContext, metadataIndexes } = this.#options;
-    return new ActivityStore({
-      address: this.databaseAddress,
-      tablePrefix: this.tablePrefix,
-      messages: activityMessages(),
-      ...(db === undefined ? {} : { db }),
-      ...(storeContext === undefined ? {} : { storeContext }),
-      ...(metadataIndexes === undefined ? {} : { metadataIndexes }),
-    });
-  }
+interface Connections {
+  readonly broker: Lazy<Broker>;
+  readonly store: Lazy<ActivityStore>;
 }
 
 interface OpenQueue {

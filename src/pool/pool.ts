@@ -115,6 +115,13 @@ export interface ShutdownReport {
   readonly cutOff: readonly string[];
 }
 
+let reveal: (pool: Pool) => PoolSettings;
+
+/** The settings of a pool, for what is built upon it. */
+export function settingsOf(pool: Pool): PoolSettings {
+  return reveal(pool);
+}
+
 /** A start under way, a running pool, or a stop under way. */
 interface Service {
   readonly supervisor: Promise<Supervisor>;
@@ -169,6 +176,10 @@ export class Pool extends Client {
   #service: Service | undefined;
   #supervisor: Supervisor | undefined;
   #started = false;
+
+  static {
+    reveal = (pool) => pool.#settings;
+  }
 
   /**
    * Declares a pool. Connects to nothing.

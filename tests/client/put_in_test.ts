@@ -34,7 +34,12 @@ function task(given: boolean, agentId: string = crypto.randomUUID()): PreparedTa
 }
 
 async function put(bench: Bench, queue: Queue, each: PreparedTask) {
-  const [outcome] = await putIn({ queue, store: bench.store, brokerId: crypto.randomUUID() }, [
+  const [outcome] = await putIn({
+    queue,
+    store: bench.store,
+    brokerId: crypto.randomUUID(),
+    now: Date.now,
+  }, [
     each,
   ]);
   return outcome;

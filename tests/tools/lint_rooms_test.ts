@@ -40,6 +40,11 @@ Deno.test("import-direction lets each room import what stands below it", () => {
     `export function load() { return import("../worker/main.ts"); }`,
   ]);
   assertFine("src/cli/main.ts", [`import { x } from "../pool/pool.ts";`]);
+  assertFine("src/testing/kit.ts", [
+    `import { x } from "../pool/pool.ts";`,
+    `import { x } from "../worker/run.ts";`,
+    `import { x } from "../broker/sqlite/sqlite_broker.ts";`,
+  ]);
   assertFine("tests/a_test.ts", [
     `import { x } from "@agentexec/core";`,
     `import { x } from "../src/pool/pool.ts";`,
@@ -74,8 +79,14 @@ Deno.test("import-direction refuses imports upward, sideways and of the package 
     `import { x } from "../worker/loop.ts";`,
     `import { x } from "../../mod.ts";`,
     `import { x } from "@agentexec/core";`,
+    `import { x } from "@agentexec/core/testing";`,
+  ]);
+  assertBreaks("import-direction", "src/testing/kit.ts", [
+    `import { x } from "../cli/main.ts";`,
+    `import { DatabaseSync } from "node:sqlite";`,
   ]);
   assertBreaks("import-direction", "src/pool/pool.ts", [
+    `import { x } from "../testing/kit.ts";`,
     `import { x } from "../worker/main.ts";`,
     `export function load() { return import("../worker/loop.ts"); }`,
   ]);

@@ -40,10 +40,11 @@ export class Changes {
     this.#listeners.add(listener);
     this.#cancelEnd?.();
     this.#cancelEnd = undefined;
-    this.#watching ??= this.#watch();
+    // Nobody else writes to a database in memory, and there is no file to watch.
+    if (this.#path !== ":memory:") this.#watching ??= this.#watch();
     return () => {
       this.#listeners.delete(listener);
-      if (this.#listeners.size > 0 || this.#closed) return;
+      if (this.#listeners.size > 0 || this.#watching === undefined) return;
       this.#cancelEnd?.();
       this.#cancelEnd = after(LINGER_MS, () => void this.#end());
     };

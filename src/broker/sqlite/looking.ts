@@ -39,6 +39,29 @@ export function countDepth(transaction: Transaction, queue: string): Depth {
   };
 }
 
+/** A task that waits. */
+export interface WaitingTask {
+  /** Its id. */
+  readonly id: string;
+  /** Its name. */
+  readonly name: string;
+  /** Its context's JSON; empty where it takes none. */
+  readonly payload: string;
+  /** When it may start, in milliseconds of the Unix epoch. */
+  readonly dueMs: number;
+}
+
+/** What waits, in the order in which it would be claimed if time just went on. */
+export function waitingTasks(transaction: Transaction, queue: string): readonly WaitingTask[] {
+  return transaction.all<WaitingTask>(
+    // What came back to the head is due, and has no time of its own.
+    `select id, name, payload, iif(due = 0, since, due) as dueMs from agentexec_broker_task
+    where queue = ? and state in ('waiting', 'delayed')
+    order by state = 'delayed', position, due, rowid`,
+    queue,
+  );
+}
+
 /** Where each task is, in the order asked. */
 export function findTasks(
   transaction: Transaction,

@@ -4,7 +4,7 @@
  * @module
  */
 import { wallClockMs } from "../../clock.ts";
-import type { Broker, Queue } from "../broker.ts";
+import type { Broker } from "../broker.ts";
 import { Changes } from "./changes.ts";
 import { DatabaseFile } from "./database_file.ts";
 import { Subscriptions } from "./messages.ts";
@@ -40,7 +40,7 @@ export class SqliteBroker implements Broker {
     await this.#file.open();
   }
 
-  queue(name: string): Queue {
+  queue(name: string): SqliteQueue {
     let queue = this.#queues.get(name);
     if (queue === undefined) {
       const [file, changes, subscriptions] = [this.#file, this.#changes, this.#subscriptions];

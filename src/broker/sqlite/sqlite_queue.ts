@@ -29,7 +29,7 @@ import type { Changes } from "./changes.ts";
 import { claimTasks, hasWork } from "./claiming.ts";
 import type { DatabaseFile } from "./database_file.ts";
 import { enqueueTasks, openQueue } from "./entering.ts";
-import { countDepth, findTasks, unservedMs } from "./looking.ts";
+import { countDepth, findTasks, unservedMs, type WaitingTask, waitingTasks } from "./looking.ts";
 import { channelOf, putMessage, type Subscriptions } from "./messages.ts";
 import { QueueNumbers } from "./places.ts";
 import { cancelTask, checkClaims, endClaim, reassertClaim, releaseClaim } from "./settling.ts";
@@ -118,6 +118,14 @@ export class SqliteQueue implements Queue {
     return await this.#file.read(
       `look at the queue '${this.name}'`,
       (transaction) => unservedMs(transaction, this.name),
+    );
+  }
+
+  /** What waits, in the order in which it would be claimed if time just went on. */
+  async waiting(): Promise<readonly WaitingTask[]> {
+    return await this.#file.read(
+      `list the queue '${this.name}'`,
+      (transaction) => waitingTasks(transaction, this.name),
     );
   }
 

@@ -1,0 +1,73 @@
+/**
+ * What a test gives its kit, checked at the door.
+ *
+ * @module
+ */
+import { wallClockMs } from "../clock.ts";
+import { AgentexecError } from "../errors.ts";
+import { Pool } from "../pool/pool.ts";
+import { workerConnections } from "../role.ts";
+import { kindOf } from "../task/json_text.ts";
+import type { TestPoolOptions, TestPoolRunOptions } from "./test_pool.ts";
+
+/** How many runs are too many where nothing else is said. */
+export const RUN_LIMIT = 10_000;
+/** The broker's tokens are microseconds, which have to stay whole numbers. */
+const LATEST_MS = Date.UTC(2200, 0);
+
+/** The pool, where a kit can be made of it here. */
+export function checkPool(pool: Pool): Pool {
+  if (!(pool instanceof Pool)) {
+    throw new TypeError(
+      `Cannot make a test kit: it takes a Pool, current value is ${kindOf(pool)}`,
+    );
+  }
+  if (workerConnections() === undefined) return pool;
+  throw new AgentexecError(
+    `Cannot make a test kit of pool '${pool.name}': this process is a worker`,
+  );
+}
+
+/** Where the clock stands at first, in milliseconds of the Unix epoch. */
+export function clockOf(options: TestPoolOptions): number {
+  refuseUnknown("make a test kit", options, "clock");
+  const { clock } = options;
+  if (clock === undefined) return wallClockMs();
+  if (clock instanceof Date) return checkTime(clock.getTime(), "clock");
+  throw new TypeError(
+    `Cannot make a test kit: 'clock' must be a Date, current value is ${kindOf(clock)}`,
+  );
+}
+
+/** Refuses a time that the kit's clock cannot show. */
+export function checkTime(ms: number, name: string): number {
+  if (ms >= 0 && ms < LATEST_MS) return ms;
+  throw new RangeError(
+    `Cannot use '${name}': the kit's clock goes from 1970 to 2199, current value is ${
+      Number.isNaN(new Date(ms).getTime()) ? `${ms} ms` : new Date(ms).toISOString()
+    }`,
+  );
+}
+
+/** How many runs are too many. */
+export function limitOf(options: TestPoolRunOptions): number {
+  refuseUnknown("run the tasks", options, "limit");
+  const { limit = RUN_LIMIT } = options;
+  if (Number.isSafeInteger(limit) && limit >= 1) return limit;
+  throw new RangeError(
+    `Cannot use 'limit': it must be a whole number of at least 1, current value is ${
+      String(limit)
+    }`,
+  );
+}
+
+function refuseUnknown(doing: string, options: object, allowed: string): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `Cannot ${doing}: the options must be an object, current value is ${kindOf(options)}`,
+    );
+  }
+  const unknown = Object.keys(options).find((key) => key !== allowed);
+  if (unknown === undefined) return;
+  throw new TypeError(`Cannot ${doing}: '${unknown}' is no option, allowed is ${allowed}`);
+}

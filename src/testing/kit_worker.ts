@@ -1,0 +1,133 @@
+/**
+ * The worker of a test kit: takes one task at a time and does with it what a worker process does.
+ *
+ * @module
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { ActivityStore } from "../activity/store.ts";
+import type { Claim, Depth, Queue } from "../broker/broker.ts";
+import { repeat, settlesWithin } from "../clock.ts";
+import { activityMessages } from "../config.ts";
+import type { Task } from "../task/definition.ts";
+import { Run } from "../worker/run.ts";
+import { giveBackUnknown, restoreOrphans } from "../worker/unusual.ts";
+
+/** How often a run asks whether it is to stop; a worker does once a second. */
+const CHECK_EVERY_MS = 20;
+/** Nobody else takes a claim, so none has to lapse. */
+const LEASE_MS = 365 * 86_400_000;
+/** How long the end waits for handlers that still run. */
+const CLOSE_MS = 1_000;
+
+/** What a {@linkcode KitWorker} is made of. */
+export interface KitWorkerParts {
+  /** The queue. */
+  readonly queue: Queue;
+  /** The rows. */
+  readonly store: ActivityStore;
+  /** The pool's tasks. */
+  readonly tasks: ReadonlyMap<string, Task>;
+  /** The most bytes of a result. */
+  readonly maxResultBytes: number;
+  /** Calls what a handler does in its surroundings. */
+  readonly surround: (body: () => Promise<void>) => Promise<void>;
+}
+
+/** One worker, in this process. */
+export class KitWorker {
+  readonly #parts: KitWorkerParts;
+  readonly #supervisorId = crypto.randomUUID();
+  readonly #runs = new Set<Run>();
+  readonly #working = new Map<string, Promise<void>>();
+  readonly #stopping = new AbortController();
+  /** What surrounds whoever enqueues a task, or waits for it, does not reach into a worker. */
+  readonly #outside = AsyncLocalStorage.snapshot();
+
+  constructor(parts: KitWorkerParts) {
+    this.#parts = parts;
+  }
+
+  /** Says that the queue is served; a claim needs that. */
+  async register(): Promise<void> {
+    await this.#parts.queue.renew({
+      supervisorId: this.#supervisorId,
+      workerIds: [this.#workerId],
+      leaseMs: LEASE_MS,
+    });
+  }
+
+  /** How much waits. */
+  depth(): Promise<Depth> {
+    return this.#parts.queue.depth();
+  }
+
+  /** Takes the next due task; undefined where none is due. */
+  async claim(): Promise<Claim | undefined> {
+    const { queue } = this.#parts;
+    for (;;) {
+      await this.register();
+      const { claims, orphans } = await queue.claim({
+        workerId: this.#workerId,
+        slots: 1,
+        holding: [...this.#working.keys()],
+        leaseMs: LEASE_MS,
+      });
+      if (orphans.length > 0) await restoreOrphans(orphans, this.#parts);
+      if (claims.length > 0 || orphans.length === 0) return claims[0];
+    }
+  }
+
+  /** Does with a claim what a worker does. */
+  async work(claim: Claim): Promise<void> {
+    const work = this.#settle(claim);
+    this.#working.set(claim.id, work);
+    try {
+      await work;
+    } finally {
+      this.#working.delete(claim.id);
+    }
+  }
+
+  /** Tells what runs that it is lost, and waits a moment for it. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    for (const run of this.#runs) run.lose("The test kit was closed");
+    await settlesWithin(Promise.allSettled(this.#working.values()), CLOSE_MS);
+  }
+
+  get #workerId(): string {
+    return `${this.#supervisorId}/0/1`;
+  }
+
+  async #settle(claim: Claim): Promise<void> {
+    const { queue, store, tasks, maxResultBytes, surround } = this.#parts;
+    const task = tasks.get(claim.name);
+    if (task === undefined) return await giveBackUnknown(claim, this.#parts);
+    const run = new Run(claim, task, {
+      queue,
+      store,
+      brokerId: await queue.open(),
+      messages: activityMessages(),
+      maxResultBytes,
+      // Where the pool wants rows to keep none, its store sees to that.
+      storeContext: true,
+      ungranted: [],
+      database: () => store.database(),
+      stopping: this.#stopping.signal,
+    });
+    this.#runs.add(run);
+    const stopChecking = repeat(CHECK_EVERY_MS, () => this.#check(run));
+    try {
+      await this.#outside(() => surround(() => run.execute()));
+    } finally {
+      this.#runs.delete(run);
+      await stopChecking();
+    }
+  }
+
+  async #check(run: Run): Promise<void> {
+    if (run.isLost) return;
+    const [state] = await this.#parts.queue.check([run.claim]);
+    if (state === "cancel") run.cancel();
+  }
+}

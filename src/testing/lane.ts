@@ -1,0 +1,19 @@
+/**
+ * Who waits for whom: calls of one lane run one after the other. A handler has a lane of its own, so that what
+ * it waits for can run while the lane it runs in is busy with it.
+ *
+ * @module
+ */
+
+/** One call after the other. */
+export class Lane {
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** Does the work once all that was handed over before is done. */
+  do<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    // Whoever handed it over is told; the next one starts all the same.
+    this.#last = done.catch(() => {});
+    return done;
+  }
+}
