@@ -1,6 +1,6 @@
 /**
- * The programs of a first project, as they are written. They hold no `${…}` and no backticks, so that they read here
- * as they read there.
+ * The programs of a first project, as they are written. They hold no backticks and no `${…}`, so that they read the
+ * same here and there, and keep to the 80 columns of `deno fmt`.
  *
  * @module
  */
@@ -36,7 +36,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Pool } from "@agentexec/core";
 import { research } from "./tasks.ts";
 
-// Each worker is a process of its own, and may do what is granted here, no more.
+// Each worker is a process of its own, and may do what is granted here only.
 // A model's API needs: { net: ["api.openai.com"], env: ["OPENAI_API_KEY"] }
 export const pool = new Pool({ numWorkers: 2, permissions: {} });
 
@@ -55,7 +55,7 @@ pool.task(research, async ({ context, activity, log, signal }) => {
   return { answers };
 });
 
-/** Put the call to your model here. The signal ends it when the task is canceled. */
+/** Put the call to your model here; the signal ends it with the task. */
 async function ask(question: string, signal: AbortSignal): Promise<string> {
   await sleep(500, undefined, { signal });
   return question + " It depends.";
