@@ -7,8 +7,7 @@
  * ```
  *
  * A folder other than the current one is its argument; it is made where it is missing. Nothing is overwritten: where
- * one of the files is there already (or a `deno.jsonc`), the program says which, writes none, and ends with 1. Only a
- * `.gitignore` that is there is left as it is, and no hindrance.
+ * one of the files is there already (or a `deno.jsonc`), the program says which, writes none, and ends with 1.
  *
  * In a checkout of this library it is `deno task init`, and the project uses the checkout in place of the published
  * package: its `deno.json` then has the line `links`, and nothing else differs.
@@ -17,7 +16,7 @@
  */
 import manifest from "./deno.json" with { type: "json" };
 import { HELP, parseRequest } from "./src/init/options.ts";
-import { IGNORED, makeProject, type ProjectOutcome } from "./src/init/project.ts";
+import { makeProject } from "./src/init/project.ts";
 
 const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
@@ -49,20 +48,15 @@ async function write(directory: string | undefined): Promise<number> {
     zod: manifest.imports.zod,
     checkout: CHECKOUT,
   });
-  const shown = directory === undefined ? "this folder" : quoted(directory);
   switch (outcome.kind) {
     case "written":
-      console.log(success(outcome, shown, directory));
+      console.log(success(outcome.names, directory));
       return EXIT.done;
     case "occupied":
-      console.error(
-        `Cannot write a project into ${shown}: it has ${
-          outcome.names.join(", ")
-        }; nothing is written`,
-      );
+      console.error(refusal(directory, `it has ${outcome.names.join(", ")}; nothing is written`));
       return EXIT.failed;
     case "failed":
-      console.error(`Cannot write a project into ${shown}: ${outcome.reason}`);
+      console.error(refusal(directory, outcome.reason));
       return EXIT.failed;
     default:
       return outcome satisfies never;
@@ -77,16 +71,9 @@ function folderOf(directory = "."): string {
   return called === undefined ? directory : `${called}/${directory}`;
 }
 
-type Written = Extract<ProjectOutcome, { kind: "written" }>;
-
-function success(
-  { names, ownIgnoreFile }: Written,
-  shown: string,
-  directory: string | undefined,
-): string {
+function success(names: readonly string[], directory: string | undefined): string {
   return [
-    `Wrote ${names.join(", ")} into ${shown}`,
-    ...(ownIgnoreFile ? [`The .gitignore that is there is as it was: add ${IGNORED} to it`] : []),
+    `Wrote ${names.join(", ")} into ${shown(directory)}`,
     "",
     "Next:",
     ...(directory === undefined ? [] : [`  cd ${quoted(directory)}`]),
@@ -94,6 +81,14 @@ function success(
     "  deno task worker     # starts the pool; Ctrl+C ends it",
     "  deno task enqueue    # in another terminal: a task, its progress, its result",
   ].join("\n");
+}
+
+function refusal(directory: string | undefined, reason: string): string {
+  return `Cannot write a project into ${shown(directory)}: ${reason}`;
+}
+
+function shown(directory: string | undefined): string {
+  return directory === undefined ? "this folder" : quoted(directory);
 }
 
 /** A path as a shell takes it. */

@@ -11,7 +11,7 @@ import { waitFor } from "./support/wait.ts";
 
 const CHECKOUT = new URL("../", import.meta.url).pathname.slice(0, -1);
 
-const FILES = ["deno.json", "tasks.ts", "worker.ts", "enqueue.ts", "tasks_test.ts", ".gitignore"];
+const FILES = ["deno.json", "tasks.ts", "worker.ts", "enqueue.ts", "tasks_test.ts"];
 
 /** The flags that the documentation names. */
 const FLAGS = ["--no-prompt", "--allow-read=.", "--allow-write=."];
@@ -160,16 +160,14 @@ Deno.test("init writes nothing where one name is taken, be it by a folder, a dea
   }
 });
 
-Deno.test("init leaves a .gitignore and other files as they are, and writes the rest", async () => {
+Deno.test("init goes beside other files, and leaves them as they are", async () => {
   await using folder = await emptyFolder();
-  await Deno.writeTextFile(`${folder.path}/.gitignore`, "node_modules\n");
   await Deno.writeTextFile(`${folder.path}/README.md`, "# Mine\n");
   const program = await init(folder.path);
   assertEquals((await program.exit).code, 0, program.output);
-  assertMatch(program.output, /\.gitignore that is there is as it was: add \.agentexec\/ to it/);
-  const texts = await textsIn(folder.path);
-  assertEquals(texts[".gitignore"], "node_modules\n");
-  assertEquals(Object.keys(texts).sort(), [...FILES, "README.md"].sort());
+  const { "README.md": readme, ...written } = await textsIn(folder.path);
+  assertEquals(readme, "# Mine\n");
+  assertEquals(Object.keys(written).sort(), FILES.toSorted());
 });
 
 Deno.test("init says in one line why a folder cannot be written, and leaves nothing in it", async () => {

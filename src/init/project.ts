@@ -16,50 +16,34 @@ export interface ProjectSources {
   readonly checkout: string | undefined;
 }
 
-/** What the project's `.gitignore` names. */
-export const IGNORED = ".agentexec/";
-
-const IGNORE_FILE = ".gitignore";
-
-/** What came of making the project. */
-export type ProjectOutcome =
-  | { readonly kind: "written"; readonly names: readonly string[]; readonly ownIgnoreFile: boolean }
-  | Exclude<WriteOutcome, { kind: "written" }>;
-
 /**
- * Writes a first project into a folder, which is made where it is missing. A `.gitignore` that is there stays as it
- * is; where any other of the files is there, nothing is written.
+ * Writes a first project into a folder, which is made where it is missing. Where one of the files is there, none is
+ * written.
  */
 export async function makeProject(
   folder: string,
   sources: ProjectSources,
-): Promise<ProjectOutcome> {
+): Promise<WriteOutcome> {
   const files = projectFiles(sources);
   try {
     await Deno.mkdir(folder, { recursive: true });
     // A deno.jsonc would be read no longer once there is a deno.json.
-    const there = await namesIn(folder, [...files.keys(), "deno.jsonc"]);
-    const names = there.filter((name) => name !== IGNORE_FILE);
+    const names = await namesIn(folder, [...files.keys(), "deno.jsonc"]);
     if (names.length > 0) return { kind: "occupied", names };
-    const ownIgnoreFile = there.includes(IGNORE_FILE);
-    if (ownIgnoreFile) files.delete(IGNORE_FILE);
-    const outcome = await writeFiles(folder, files);
-    if (outcome.kind !== "written") return outcome;
-    return { kind: "written", names: [...files.keys()], ownIgnoreFile };
+    return await writeFiles(folder, files);
   } catch (error) {
     return { kind: "failed", reason: (error as Error).message };
   }
 }
 
 /** The text of each file by its name. */
-function projectFiles(sources: ProjectSources): Map<string, string> {
+function projectFiles(sources: ProjectSources): ReadonlyMap<string, string> {
   return new Map([
     ["deno.json", configuration(sources)],
     ["tasks.ts", TASKS],
     ["worker.ts", WORKER],
     ["enqueue.ts", ENQUEUE],
     ["tasks_test.ts", TASKS_TEST],
-    [IGNORE_FILE, `${IGNORED}\n`],
   ]);
 }
 

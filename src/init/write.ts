@@ -6,7 +6,7 @@
 
 /** What came of writing. */
 export type WriteOutcome =
-  | { readonly kind: "written" }
+  | { readonly kind: "written"; readonly names: readonly string[] }
   | { readonly kind: "occupied"; readonly names: readonly string[] }
   | { readonly kind: "failed"; readonly reason: string };
 
@@ -45,7 +45,7 @@ export async function writeFiles(
       return { kind: "failed", reason: `${(error as Error).message}${left}` };
     }
   }
-  return { kind: "written" };
+  return { kind: "written", names: [...files.keys()] };
 }
 
 /** Removes files; answers with what could not be removed, as the end of a message. */
