@@ -7,7 +7,8 @@
  * ```
  *
  * A folder other than the current one is its argument; it is made where it is missing. Nothing is overwritten: where
- * one of the files is there already (or a `deno.jsonc`), the program says which, writes none, and ends with 1.
+ * one of the files is there already, or a `deno.jsonc` or `package.json`, the program says which, writes nothing, and
+ * ends with 1.
  *
  * In a checkout of this library it is `deno task init`, and the project uses the checkout in place of the published
  * package: its `deno.json` then has the line `links`, and nothing else differs.

@@ -7,6 +7,7 @@ import manifest from "../deno.json" with { type: "json" };
 import { assertEquals, assertMatch, assertTrue } from "./support/assert.ts";
 import { alive, childrenOf, type Program, runCommand } from "./support/processes.ts";
 import { makeRegistryProject, startRegistry } from "./support/registry.ts";
+import { sharedPostgres, startRedis } from "./support/servers.ts";
 import { waitFor } from "./support/wait.ts";
 
 const CHECKOUT = new URL("../", import.meta.url).pathname.slice(0, -1);
@@ -61,6 +62,11 @@ async function everythingRuns(cwd: string, env: Env = {}): Promise<void> {
   const test = await succeeds(["deno", "task", "test"], cwd, env);
   assertMatch(test.output, /^ok \| 2 passed \| 0 failed/m);
 
+  await workerServes(cwd, env);
+}
+
+/** Runs the worker until Ctrl+C, and a producer meanwhile. Gives what the worker showed. */
+async function workerServes(cwd: string, env: Env): Promise<string> {
   await using worker = await runCommand(["deno", "task", "worker"], { cwd, env, tty: true });
   await worker.waitForLine(/Worker 1 is ready/);
   const pids = childrenOf(worker.pid);
@@ -75,6 +81,7 @@ async function everythingRuns(cwd: string, env: Env = {}): Promise<void> {
   await worker.type("\x03");
   assertEquals((await worker.exit).code, 0, worker.output);
   await waitFor(() => !pids.some(alive), { what: `processes ${pids} to be gone` });
+  return worker.output;
 }
 
 Deno.test("init in a checkout writes a project that runs on the checkout, without any server", async () => {
@@ -82,13 +89,29 @@ Deno.test("init in a checkout writes a project that runs on the checkout, withou
   const program = await init(folder.path);
   assertEquals((await program.exit).code, 0, program.output);
   assertEquals(program.stdout[0], `Wrote ${FILES.join(", ")} into this folder`);
-  assertEquals(Object.keys(await textsIn(folder.path)).sort(), FILES.toSorted());
-  const { links } = JSON.parse(await Deno.readTextFile(`${folder.path}/deno.json`));
-  assertEquals(links, [CHECKOUT]);
+  const written = await textsIn(folder.path);
+  assertEquals(Object.keys(written).sort(), FILES.toSorted());
+  assertEquals(JSON.parse(written["deno.json"] ?? "").links, [CHECKOUT]);
 
   await everythingRuns(folder.path);
   const now = await textsIn(folder.path);
   assertEquals(Object.keys(now).sort(), [...FILES, ".agentexec", "deno.lock"].sort());
+  for (const name of FILES) assertEquals(now[name], written[name]);
+});
+
+Deno.test("the project moves to Redis and Postgres as worker.ts says: two variables and --allow-net", async () => {
+  await using redis = await startRedis();
+  await using database = await sharedPostgres().freshDatabase();
+  await using folder = await emptyFolder();
+  await init(folder.path);
+  const file = `${folder.path}/deno.json`;
+  const hosts = [redis.url, database.url].map((url) => new URL(url).host).join();
+  const text = await Deno.readTextFile(file);
+  await Deno.writeTextFile(file, text.replaceAll("deno run ", `deno run --allow-net=${hosts} `));
+  const env = { REDIS_URL: redis.url, DATABASE_URL: database.url };
+  const output = await workerServes(folder.path, env);
+  assertTrue(!output.includes("embedded"), output);
+  assertEquals(Object.keys(await textsIn(folder.path)).sort(), [...FILES, "deno.lock"].sort());
 });
 
 Deno.test("init from a JSR registry writes the same project for the published package, and it runs", async () => {
@@ -102,8 +125,10 @@ Deno.test("init from a JSR registry writes the same project for the published pa
   assertEquals((await program.exit).code, 0, program.output);
   assertEquals(program.stdout[0], `Wrote ${FILES.join(", ")} into 'first steps'`);
   assertTrue(program.stdout.includes("  cd 'first steps'"), program.output);
-  const needed = registry.requests.filter((path) => path.endsWith(".ts"));
-  assertTrue(needed.every((path) => /\/(init|src\/init\/\w+)\.ts$/.test(path)), needed.join());
+  const needed = registry.requests.filter((path) => path.endsWith(".ts"))
+    .map((path) => path.replace(/.*\/(?=init\.ts$|src\/)/, ""));
+  assertEquals(needed.filter((path) => path === "init.ts").length, 1, needed.join());
+  assertEquals(needed.filter((path) => !/^(init|src\/init\/\w+)\.ts$/.test(path)), []);
 
   const cwd = `${project.dir}/first steps`;
   const published = await textsIn(cwd);
@@ -136,7 +161,7 @@ Deno.test("init a second time changes nothing, and names what is there", async (
   assertEquals(await textsIn(folder.path), before);
 });
 
-Deno.test("init writes nothing where one name is taken, be it by a folder, a dead link or a deno.jsonc", async () => {
+Deno.test("init writes nothing where one name is taken, be it by a folder, a dead link or another project", async () => {
   const takers: readonly [string, (path: string) => Promise<void>][] = [
     ["tasks_test.ts", (path) => Deno.writeTextFile(path, "// mine\n")],
     ["worker.ts", (path) => Deno.mkdir(path)],
@@ -145,6 +170,7 @@ Deno.test("init writes nothing where one name is taken, be it by a folder, a dea
       (path) => new Deno.Command("ln", { args: ["-s", "/nowhere", path] }).output().then(),
     ],
     ["deno.jsonc", (path) => Deno.writeTextFile(path, "{}\n")],
+    ["package.json", (path) => Deno.writeTextFile(path, "{}\n")],
   ];
   for (const [name, take] of takers) {
     await using folder = await emptyFolder();

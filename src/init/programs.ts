@@ -57,7 +57,7 @@ pool.task(research, async ({ context, activity, log, signal }) => {
 
 /** Put the call to your model here; the signal ends it with the task. */
 async function ask(question: string, signal: AbortSignal): Promise<string> {
-  await sleep(500, undefined, { signal });
+  await sleep(300, undefined, { signal });
   return question + " It depends.";
 }
 

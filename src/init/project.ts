@@ -17,8 +17,14 @@ export interface ProjectSources {
 }
 
 /**
- * Writes a first project into a folder, which is made where it is missing. Where one of the files is there, none is
- * written.
+ * What shows that the folder is another project's. Beside a deno.json Deno no longer reads a deno.jsonc; beside a
+ * package.json it takes packages from node_modules alone.
+ */
+const OTHER_PROJECTS = ["deno.jsonc", "package.json"];
+
+/**
+ * Writes a first project into a folder, which is made where it is missing. Where one of the files is there, or the
+ * folder is another project's, nothing is written.
  */
 export async function makeProject(
   folder: string,
@@ -27,8 +33,7 @@ export async function makeProject(
   const files = projectFiles(sources);
   try {
     await Deno.mkdir(folder, { recursive: true });
-    // A deno.jsonc would be read no longer once there is a deno.json.
-    const names = await namesIn(folder, [...files.keys(), "deno.jsonc"]);
+    const names = await namesIn(folder, [...files.keys(), ...OTHER_PROJECTS]);
     if (names.length > 0) return { kind: "occupied", names };
     return await writeFiles(folder, files);
   } catch (error) {
