@@ -49,6 +49,8 @@ const ROOMS: Readonly<Record<string, Room>> = {
     notPackages: [...SQL, ...REDIS],
   },
   cli: { rooms: ["pool", "client"] },
+  // Starts before anything of the library is there.
+  init: { rooms: [], notPackages: [...SQL, ...REDIS, "@logtape/logtape", "zod"] },
 };
 
 /** The rooms that run on Node.js too: they use no `Deno` and no `Temporal`. */

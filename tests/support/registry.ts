@@ -65,9 +65,11 @@ async function publishedFiles(root: URL): Promise<ReadonlyMap<string, Uint8Array
   const { name, version } = manifest;
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   const listed: Record<string, { readonly size: number; readonly checksum: string }> = {};
+  const withoutNames = await modulesWithoutNames(root, Object.values(exportsOf(manifest)));
   for (const path of await publishList(root)) {
-    let body = await Deno.readFile(new URL(path, root));
-    if (path.endsWith(".ts")) {
+    const url = new URL(path, root);
+    let body = await Deno.readFile(url);
+    if (path.endsWith(".ts") && !withoutNames.has(url.href)) {
       body = encode(withFullSpecifiers(new TextDecoder().decode(body), manifest));
     }
     const checksum = `sha256-${createHash("sha256").update(body).digest("hex")}`;
@@ -75,9 +77,7 @@ async function publishedFiles(root: URL): Promise<ReadonlyMap<string, Uint8Array
     files.set(`/${name}/${version}/${path}`, body);
   }
   const [scope, packageName] = name.slice(1).split("/");
-  const exports = typeof manifest.exports === "string"
-    ? { ".": manifest.exports }
-    : manifest.exports;
+  const exports = exportsOf(manifest);
   files.set(
     `/${name}/meta.json`,
     encode(JSON.stringify({
@@ -91,6 +91,28 @@ async function publishedFiles(root: URL): Promise<ReadonlyMap<string, Uint8Array
     encode(JSON.stringify({ manifest: listed, exports })),
   );
   return files;
+}
+
+function exportsOf({ exports }: Manifest): Readonly<Record<string, string>> {
+  return typeof exports === "string" ? { ".": exports } : exports;
+}
+
+/**
+ * The modules that import nothing by a name of the import map: what looks like such an import in one of them is in a
+ * text, and `deno publish` leaves texts alone.
+ */
+async function modulesWithoutNames(
+  root: URL,
+  entries: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const found = new Set<string>();
+  for (const entry of entries) {
+    const { modules } = await denoInfo<ModuleGraph>(new URL(entry, root).pathname, root);
+    for (const { specifier, dependencies = [] } of modules) {
+      if (dependencies.every((each) => /^(\.|node:)/.test(each.specifier))) found.add(specifier);
+    }
+  }
+  return found;
 }
 
 /** What `deno publish` would upload, from the package's root. */
@@ -230,7 +252,11 @@ export async function runFromRegistry(options: RunFromRegistryOptions): Promise<
 
 /** The part of `deno info --json FILE` that is used here. */
 interface ModuleGraph {
-  readonly modules: readonly { readonly npmPackage?: string }[];
+  readonly modules: readonly {
+    readonly specifier: string;
+    readonly npmPackage?: string;
+    readonly dependencies?: readonly { readonly specifier: string }[];
+  }[];
   readonly npmPackages: Readonly<Record<string, NpmPackage>>;
 }
 
@@ -272,10 +298,10 @@ async function copyPackage({ name, localPath }: NpmPackage, target: string): Pro
   }
 }
 
-async function denoInfo<T>(file: string): Promise<T> {
+async function denoInfo<T>(file: string, cwd = ROOT): Promise<T> {
   const { code, stdout, stderr } = await new Deno.Command("deno", {
     args: ["info", "--json", file],
-    cwd: ROOT,
+    cwd,
   }).output();
   if (code === 0) return JSON.parse(new TextDecoder().decode(stdout)) as T;
   throw new Error(`Cannot read the imports of ${file}: ${new TextDecoder().decode(stderr)}`);
