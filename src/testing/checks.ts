@@ -7,6 +7,7 @@ import { wallClockMs } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
 import { Pool } from "../pool/pool.ts";
 import { workerConnections } from "../role.ts";
+import type { TaskDefinition } from "../task/definition.ts";
 import { kindOf } from "../task/json_text.ts";
 import type { TestPoolOptions, TestPoolRunOptions } from "./test_pool.ts";
 
@@ -45,6 +46,16 @@ export function checkTime(ms: number, name: string): number {
   throw new RangeError(
     `Cannot use '${name}': the kit's clock goes from 1970 to 2199, current value is ${
       Number.isNaN(new Date(ms).getTime()) ? `${ms} ms` : new Date(ms).toISOString()
+    }`,
+  );
+}
+
+/** Refuses what is no definition, such as a task's name. */
+export function checkDefinition(definition: TaskDefinition | undefined): void {
+  if (definition === undefined || typeof definition?.name === "string") return;
+  throw new TypeError(
+    `Cannot list what waits of a task: it takes a definition (defineTask), current value is ${
+      kindOf(definition)
     }`,
   );
 }

@@ -6,6 +6,7 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import { type TaskRow, TERMINAL } from "../activity/activity.ts";
+import { openDatabase } from "../activity/connection.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import { SqliteBroker } from "../broker/sqlite/sqlite_broker.ts";
 import { storesOf } from "../client/client.ts";
@@ -15,7 +16,7 @@ import { type Pool, settingsOf } from "../pool/pool.ts";
 import { beforeActing } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import type { TaskDefinition } from "../task/definition.ts";
-import { checkPool, checkTime, clockOf, limitOf, RUN_LIMIT } from "./checks.ts";
+import { checkDefinition, checkPool, checkTime, clockOf, limitOf, RUN_LIMIT } from "./checks.ts";
 import { heardBroker } from "./heard_broker.ts";
 import { KitWorker } from "./kit_worker.ts";
 import { Lane } from "./lane.ts";
@@ -85,6 +86,8 @@ class Kit implements TestPool {
   readonly #pool: Pool;
   readonly #broker: SqliteBroker;
   readonly #store: ActivityStore;
+  /** Not the store's own: what a handler does in a transaction of it, such as to enqueue, must not wait for that. */
+  readonly #db = openDatabase(IN_MEMORY);
   readonly #worker: KitWorker;
   readonly #putBack: () => void;
   #nowMs: number;
@@ -113,6 +116,7 @@ class Kit implements TestPool {
       store: this.#store,
       tasks: pool.tasks,
       maxResultBytes,
+      database: () => this.#db,
       surround: (body) => this.#lanes.run(new Lane(), body),
     });
     this.#putBack = stores.replace({
@@ -129,7 +133,7 @@ class Kit implements TestPool {
 
   get db(): Database {
     this.#refuseClosed();
-    return this.#store.database();
+    return this.#db;
   }
 
   async run(options: TestPoolRunOptions = {}): Promise<readonly TestRun[]> {
@@ -148,6 +152,7 @@ class Kit implements TestPool {
   }
 
   async enqueued(definition?: TaskDefinition): Promise<readonly EnqueuedTask<never>[]> {
+    checkDefinition(definition);
     await this.#begin();
     const { queueName } = settingsOf(this.#pool);
     const queue = this.#broker.queue(definition?.queue ?? queueName);
@@ -181,6 +186,7 @@ class Kit implements TestPool {
     // First of all: whoever waits for a task gets an error, and so its handler ends where one waits.
     this.#putBack();
     await this.#worker.close();
+    await this.#db.destroy();
     await this.#broker.close();
     await this.#store.close();
   }

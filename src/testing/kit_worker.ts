@@ -8,6 +8,7 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Depth, Queue } from "../broker/broker.ts";
 import { repeat, settlesWithin } from "../clock.ts";
 import { activityMessages } from "../config.ts";
+import type { Database } from "../task/context.ts";
 import type { Task } from "../task/definition.ts";
 import { Run } from "../worker/run.ts";
 import { giveBackUnknown, restoreOrphans } from "../worker/unusual.ts";
@@ -29,6 +30,8 @@ export interface KitWorkerParts {
   readonly tasks: ReadonlyMap<string, Task>;
   /** The most bytes of a result. */
   readonly maxResultBytes: number;
+  /** What handlers see as `db`. */
+  readonly database: () => Database;
   /** Calls what a handler does in its surroundings. */
   readonly surround: (body: () => Promise<void>) => Promise<void>;
 }
@@ -100,7 +103,7 @@ export class KitWorker {
   }
 
   async #settle(claim: Claim): Promise<void> {
-    const { queue, store, tasks, maxResultBytes, surround } = this.#parts;
+    const { queue, store, tasks, maxResultBytes, database, surround } = this.#parts;
     const task = tasks.get(claim.name);
     if (task === undefined) return await giveBackUnknown(claim, this.#parts);
     const run = new Run(claim, task, {
@@ -112,7 +115,7 @@ export class KitWorker {
       // Where the pool wants rows to keep none, its store sees to that.
       storeContext: true,
       ungranted: [],
-      database: () => store.database(),
+      database,
       stopping: this.#stopping.signal,
     });
     this.#runs.add(run);

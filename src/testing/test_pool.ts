@@ -129,16 +129,16 @@ export interface TestPool extends AsyncDisposable {
   /** The time of the kit's clock. Handlers that ask for the time themselves get the real one. */
   readonly now: Date;
   /**
-   * The database that handlers see as `db`: SQLite in memory, to make the program's own tables in and to look
-   * into them.
+   * What handlers see as `db`: SQLite in memory, with nothing in it yet, in place of the pool's database. The test
+   * makes the program's own tables in it and looks into them; the library's are elsewhere.
    */
   readonly db: Database;
   /**
    * Runs everything that is due, one task after the other in the order of the queue, and what these tasks
-   * enqueue, until nothing due is left.
+   * enqueue, until nothing due is left. A handler that waits for a task lets what is due run meanwhile.
    *
    * @param options How many runs are too many.
-   * @returns What ran, in order.
+   * @returns What ran, in the order in which it started.
    * @throws {AgentexecError} If tasks are still due after `limit` runs.
    */
   run(options?: TestPoolRunOptions): Promise<readonly TestRun[]>;

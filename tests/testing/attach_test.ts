@@ -167,4 +167,9 @@ Deno.test("testPool() says what is wrong with what it is given", async () => {
   assertEquals(kit.now, NINE);
   await assertRejects(() => kit.run({ limit: 0 }), RangeError);
   await assertRejects(() => kit.run({ most: 5 } as never), TypeError);
+  const error = await assertRejects(() => kit.enqueued("shout" as never), TypeError);
+  assertEquals(
+    error.message,
+    "Cannot list what waits of a task: it takes a definition (defineTask), current value is a string",
+  );
 });

@@ -281,6 +281,31 @@ Deno.test("a handler gets all that it gets in a worker", async () => {
   ]);
 });
 
+Deno.test("a handler may enqueue in a transaction of its database, and take it back", async () => {
+  await using subject = makeSubject();
+  const { pool } = subject;
+  const save = pool.task("save", { context: z.string() }, async ({ db, context, activity }) => {
+    await db.transaction().execute(async (transaction) => {
+      await transaction.insertInto("note").values({ text: context }).execute();
+      await activity.update("saved");
+      await pool.enqueue(shout, { text: context });
+      if (context === "b") throw new RangeError("not that one");
+    });
+  });
+  await using kit = testPool(pool);
+  await kit.db.schema.createTable("note").addColumn("text", "text").execute();
+  await pool.enqueueMany(save, ["a", "b"]);
+  const runs = await kit.run();
+  assertEquals(runs.map(({ taskName, status }) => [taskName, status]), [
+    ["save", "complete"],
+    ["save", "error"],
+    ["shout", "complete"],
+    ["shout", "complete"],
+  ]);
+  const notes = await kit.db.selectFrom("note").select("text").execute();
+  assertEquals(notes.map(({ text }) => text), ["a"]);
+});
+
 Deno.test("what surrounds whoever enqueues, or waits, does not reach the handler", async () => {
   const requests = new AsyncLocalStorage<string>();
   await using subject = makeSubject();
@@ -330,6 +355,24 @@ Deno.test("a handler may wait for tasks that it enqueues", async () => {
     ["shout", "A"],
     ["shout", "B"],
   ]);
+});
+
+Deno.test("a handler may wait for a delayed task, which runs when the clock gets there", async () => {
+  await using subject = makeSubject();
+  const { pool } = subject;
+  const enqueued = Promise.withResolvers<void>();
+  const patient = pool.task("patient", async () => {
+    const task = await pool.enqueue(shout, { text: "tea" }, { delay: { minutes: 4 } });
+    enqueued.resolve();
+    return await task.result();
+  });
+  await using kit = testPool(pool, { clock: NINE });
+  await pool.enqueue(patient);
+  const running = kit.run();
+  await enqueued.promise;
+  assertEquals((await kit.enqueued(shout))[0]?.runAt, nineAnd(4));
+  kit.advance({ minutes: 4 });
+  assertEquals((await running).map(({ result }) => result), ["TEA", "TEA"]);
 });
 
 Deno.test("progress() gives each step of a task that runs for whoever follows it", async () => {
