@@ -19,6 +19,7 @@ import { AgentexecError, ConnectionError } from "../errors.ts";
 import { workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
+import { Lazy } from "./lazy.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
 
 /** What connections are made from. Everything missing comes from the environment. */
@@ -65,8 +66,6 @@ export interface ConnectOptions {
   readonly onRetry?: (error: ConnectionError) => void;
 }
 
-/** How long one attempt to connect may take. */
-const ATTEMPT_MS = 5_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
 
@@ -360,74 +359,6 @@ interface Connections {
 interface OpenQueue {
   readonly queue: Queue;
   readonly brokerId: string;
-}
-
-interface LazyOptions<T> {
-  readonly make: () => T;
-  readonly connect: (made: T) => Promise<void>;
-  readonly address: () => string;
-}
-
-/**
- * A connection made by the first call that needs it; one attempt, and where that fails the next call makes
- * another.
- */
-class Lazy<T extends { close(): Promise<void> }> {
-  readonly #options: LazyOptions<T>;
-  #connected: Promise<T> | undefined;
-  #made: T | undefined;
-  readonly #leftovers = new Set<Promise<void>>();
-  #closed = false;
-
-  constructor(options: LazyOptions<T>) {
-    this.#options = options;
-  }
-
-  get(): Promise<T> {
-    if (this.#connected !== undefined) return this.#connected;
-    const connected = this.#attempt();
-    this.#connected = connected;
-    connected.catch(() => {
-      if (this.#connected === connected) this.#connected = undefined;
-    });
-    return connected;
-  }
-
-  async #attempt(): Promise<T> {
-    const { make, connect, address } = this.#options;
-    const made = this.#made = make();
-    try {
-      await withDeadline(connect(made), {
-        ms: ATTEMPT_MS,
-        error: () =>
-          new ConnectionError(
-            `Cannot connect to ${address()}: no answer within ${ATTEMPT_MS / 1000} s`,
-            { retryable: true },
-          ),
-      });
-    } catch (error) {
-      this.#discard(made);
-      throw error;
-    }
-    if (!this.#closed) return made;
-    throw new AgentexecError(`Cannot use the connection to ${address()}: it was closed meanwhile`);
-  }
-
-  /** Whoever waits for the attempt gets its error at once; what is left of it ends beside. */
-  #discard(made: T): void {
-    // What cannot be connected need not be closed in good order.
-    const closing = made.close().catch(() => {});
-    this.#leftovers.add(closing);
-    closing.finally(() => this.#leftovers.delete(closing));
-  }
-
-  async close(): Promise<void> {
-    this.#closed = true;
-    // Also ends an attempt under way.
-    await this.#made?.close();
-    await this.#connected?.catch(() => {});
-    await Promise.all(this.#leftovers);
-  }
 }
 
 interface Attempts extends ConnectOptions {
