@@ -88,7 +88,7 @@ function ownFailure(error: Error): Failure {
   if (typeof number === "number") return sqliteFailure(number & 0xff, error.message);
   if (SOCKET_CODES.has(code)) return "connection";
   if (/^[0-9A-Z]{5}$/.test(code)) return sqlStateFailure(code);
-  if (TLS_CODES.test(code) || LOGIN_MESSAGES.test(error.message)) return "refused";
+  if (TLS_CODES.test(code) || REFUSED_MESSAGES.test(error.message)) return "refused";
   return BROKEN_MESSAGES.test(error.message) ? "connection" : "other";
 }
 
@@ -102,11 +102,12 @@ const SOCKET_CODES = new Set([
 ]);
 
 const TLS_CODES = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|CERT_|ERR_TLS_|ERR_SSL_|HOSTNAME_MISMATCH)/;
-const LOGIN_MESSAGES = new RegExp(
+/** Deno gives some errors of SQLite without their numbers, mostly where a file is opened. */
+const REFUSED_MESSAGES = new RegExp(
   [
     ...["certificate", "does not support SSL", "an SSL connection", "SASL", "SCRAM", "password"],
-    // Deno gives these without their numbers, where a file is opened.
-    ...["unable to open database file", "file is not a database"],
+    ...["unable to open database file", "file is not a database", "disk image is malformed"],
+    ...["attempt to write a readonly database"],
   ].join("|"),
   "i",
 );
@@ -118,6 +119,7 @@ const BROKEN_MESSAGES = new RegExp(
     ...["socket has been ended", "write after end", "socket is closed", "broken pipe"],
     ...["connection reset", "unexpected end of file", "before secure TLS connection"],
     ...["connection refused", "failed to lookup address", "database is not open"],
+    ...["database is locked", "disk I/O error", "database or disk is full"],
   ].join("|"),
   "i",
 );
@@ -147,16 +149,25 @@ function sqliteFailure(primary: number, message: string): Failure {
   return /no such (table|column)/i.test(message) ? "unmigrated" : "other";
 }
 
+/** What to do about it. */
+const HINTS: readonly (readonly [RegExp, string])[] = [
+  [/does not support SSL/i, "a server without TLS needs ?sslmode=disable in its address"],
+  [
+    /certificate|UnknownIssuer|self.signed/i,
+    "name the file of its certificate authority by ?sslrootcert=FILE in its address, or, where the " +
+    "network is trusted, do without verification by ?sslmode=no-verify",
+  ],
+  [/unable to open database file/, "it must be a file, and its folder must exist and be writable"],
+  [/attempt to write a readonly database/, "the file and its folder must be writable"],
+  [
+    /file is not a database|disk image is malformed/,
+    "it is damaged or no SQLite database: move it away, or restore it from a copy",
+  ],
+  [/database or disk is full/, "make room on its disk"],
+  [/database is locked/, "another process keeps it locked: end that one's transaction"],
+];
+
 function hintFor(reason: string): string {
-  if (/does not support SSL/i.test(reason)) {
-    return "; a server without TLS needs ?sslmode=disable in its address";
-  }
-  if (/certificate|UnknownIssuer|self.signed/i.test(reason)) {
-    return "; name the file of its certificate authority by ?sslrootcert=FILE in its address, or, where " +
-      "the network is trusted, do without verification by ?sslmode=no-verify";
-  }
-  if (/unable to open database file/i.test(reason)) {
-    return "; its folder must exist and be writable";
-  }
-  return "";
+  const hint = HINTS.find(([pattern]) => pattern.test(reason))?.[1];
+  return hint === undefined ? "" : `; ${hint}`;
 }

@@ -45,7 +45,7 @@ export async function migrate(options: MigrateOptions): Promise<void> {
     await createBookkeeping(context);
     await lock(context);
     const now = await readApplied(context) ?? [];
-    refuseNewer(now);
+    refuseNewer(context, now);
     for (const migration of MIGRATIONS) {
       if (now.some(({ id }) => id === migration.id)) continue;
       await migration.up(context);
@@ -66,27 +66,28 @@ export async function migrate(options: MigrateOptions): Promise<void> {
  * @throws {IncompatibleError} If tables of their names are another program's.
  */
 export async function checkMigrated(context: MigrationContext): Promise<void> {
+  const { address } = context;
   await refuseForeign(context);
   const applied = await readApplied(context);
   const version = Math.max(0, ...(applied ?? []).map(({ id }) => id));
   if (version < NEWEST) {
     throw new MigrationError(
-      `Cannot use the database: ${
+      `Cannot use the database at ${address}: ${
         version === 0
           ? "it has not been migrated"
           : `its schema is ${version}, this version needs ${NEWEST}`
       }; call pool.migrate() or client.migrate() once, or with each release`,
     );
   }
-  refuseNewer(applied ?? []);
+  refuseNewer(context, applied ?? []);
 }
 
-function refuseNewer(applied: readonly Applied[]): void {
+function refuseNewer({ address }: MigrationContext, applied: readonly Applied[]): void {
   const newer = applied.find(({ oldest }) => oldest > NEWEST);
   if (newer === undefined) return;
   throw new MigrationError(
-    `Cannot use the database: a newer version of the library migrated it to schema ${newer.id}, which needs schema ` +
-      `${newer.oldest} or newer and this version has ${NEWEST}; update this program`,
+    `Cannot use the database at ${address}: a newer version of the library migrated it to schema ` +
+      `${newer.id}, which needs schema ${newer.oldest} or newer and this version has ${NEWEST}; update this program`,
   );
 }
 
@@ -176,10 +177,14 @@ async function refuseForeign(context: MigrationContext): Promise<void> {
   }
 }
 
-function foreign({ prefix }: MigrationContext, name: string, cause?: unknown): IncompatibleError {
+function foreign(
+  { address, prefix }: MigrationContext,
+  name: string,
+  cause?: unknown,
+): IncompatibleError {
   return new IncompatibleError(
-    `Cannot use the database: it has a table '${name}' that this library did not make; choose another prefix than ` +
-      `'${prefix}' by the option 'tablePrefix' or AGENTEXEC_TABLE_PREFIX`,
+    `Cannot use the database at ${address}: it has a table '${name}' that this library did not make; ` +
+      `choose another prefix than '${prefix}' by the option 'tablePrefix' or AGENTEXEC_TABLE_PREFIX`,
     { cause },
   );
 }

@@ -11,6 +11,7 @@ import type { Database } from "../task/context.ts";
 import { openDatabase } from "./connection.ts";
 import { type Dialect, inTransaction, nowOf, timeOf } from "./dialect.ts";
 import { DatabaseTimeout, failureOf, toConnectionError } from "./failure.ts";
+import type { MigrationContext } from "./migrations/migration.ts";
 
 /** What a session is made from. */
 export interface SessionOptions {
@@ -49,16 +50,6 @@ const STATEMENT_MS = 15_000;
 const MIGRATE_MS = 3_600_000;
 /** How long a call over a connection that the program made may take: nobody else ends it. */
 const FOREIGN_CALL_MS = 30_000;
-
-/** What migrations work on. */
-export interface Migrating {
-  /** The connection. */
-  readonly db: Kysely<unknown>;
-  /** Whose SQL it speaks. */
-  readonly dialect: Dialect;
-  /** The prefix of the tables. */
-  readonly prefix: string;
-}
 
 /** A connection and what belongs to it. */
 export class Session {
@@ -124,15 +115,15 @@ export class Session {
    * over a large table does, and so does whoever waits for another process that migrates. On SQLite no
    * statement is cut, and what is in memory is there for its own connection alone.
    */
-  async migrating(body: (session: Migrating) => Promise<void>): Promise<void> {
-    const { dialect, prefix } = this;
-    if (dialect === "sqlite") {
-      return await this.#again("migrate", () => body({ db: this.db, dialect, prefix }), {});
-    }
-    const { address, db: make } = this.#options;
-    const db: Kysely<unknown> = openDatabase(address, { db: make, statementMs: MIGRATE_MS });
+  async migrating(body: (context: MigrationContext) => Promise<void>): Promise<void> {
+    if (this.dialect === "sqlite") return await this.#again("migrate", () => body(this), {});
+    const { address, dialect, prefix } = this;
+    const db: Kysely<unknown> = openDatabase(this.#options.address, {
+      db: this.#options.db,
+      statementMs: MIGRATE_MS,
+    });
     try {
-      await this.#again("migrate", () => body({ db, dialect, prefix }), {});
+      await this.#again("migrate", () => body({ db, address, dialect, prefix }), {});
     } finally {
       await db.destroy();
     }

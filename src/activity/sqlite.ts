@@ -102,8 +102,12 @@ async function patiently<T>(attempt: () => T | Promise<T>): Promise<T> {
 
 /** Whether another connection has the lock. A transaction that has been overtaken gains nothing by waiting. */
 function isBusy(error: unknown): boolean {
-  const code: unknown = error instanceof Error ? Reflect.get(error, "errcode") : undefined;
-  return code === SQLITE_BUSY || code === SQLITE_BUSY_RECOVERY;
+  if (!(error instanceof Error)) return false;
+  const code: unknown = Reflect.get(error, "errcode");
+  // Deno gives no number where it opens a file.
+  return code === undefined
+    ? /database is locked/.test(error.message)
+    : code === SQLITE_BUSY || code === SQLITE_BUSY_RECOVERY;
 }
 
 const SQLITE_BUSY = 5;

@@ -122,13 +122,8 @@ export class ActivityStore {
 
   /** Brings the tables up to this version. */
   migrate(): Promise<void> {
-    return this.#session.migrating((session) =>
-      migrate({
-        db: session.db,
-        dialect: session.dialect,
-        prefix: session.prefix,
-        metadataIndexes: this.#metadataIndexes,
-      })
+    return this.#session.migrating(({ db, address, dialect, prefix }) =>
+      migrate({ db, address, dialect, prefix, metadataIndexes: this.#metadataIndexes })
     );
   }
 

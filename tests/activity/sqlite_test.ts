@@ -1,35 +1,17 @@
 import { sql } from "kysely";
 import { whereOf } from "../../src/activity/filters.ts";
-import { filesOf, openDatabase } from "../../src/activity/connection.ts";
-import { ConnectionError } from "../../src/errors.ts";
+import { openDatabase } from "../../src/activity/connection.ts";
 import { Bench, newRow } from "../contract/activity/bench.ts";
-import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
-import { signalProcess } from "../support/process_table.ts";
-import { waitFor } from "../support/wait.ts";
+import { assertEquals, assertTrue } from "../support/assert.ts";
+import { runFixture } from "./fixtures.ts";
 import { sqliteGround } from "./grounds.ts";
 
 const contract = { name: "SQLite", ground: sqliteGround };
 
-/** Runs a fixture that may touch the files of the database and nothing else. */
-function run(fixture: string, bench: Bench, ...args: string[]): Deno.ChildProcess {
-  const files = filesOf(bench.ground.address).join(",");
-  return new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "--quiet", "--no-prompt", "--cached-only"],
-      ...[`--allow-read=${files}`, `--allow-write=${files}`],
-      new URL(`fixtures/${fixture}`, import.meta.url).pathname,
-      ...[bench.ground.address.url, ...args],
-    ],
-    stdout: "piped",
-    stderr: "piped",
-    stdin: "null",
-  }).spawn();
-}
-
 Deno.test("SQLite needs the four files of filesOf() and no other right", async () => {
   await using bench = await Bench.make(contract);
   const id = await bench.task();
-  const { stdout, stderr } = await run("connect.ts", bench, id).output();
+  const { stdout, stderr } = await runFixture("connect.ts", bench.ground.address, id).output();
   assertEquals(new TextDecoder().decode(stderr), "");
   assertEquals(new TextDecoder().decode(stdout), "written\n");
   assertEquals((await bench.detail(id)).status, "running");
@@ -38,7 +20,10 @@ Deno.test("SQLite needs the four files of filesOf() and no other right", async (
 Deno.test("eight processes write to one SQLite file, and none is refused", async () => {
   await using bench = await Bench.make(contract);
   const outputs = await Promise.all(
-    Array.from({ length: 8 }, () => run("many_writes.ts", bench, "40").output()),
+    Array.from(
+      { length: 8 },
+      () => runFixture("many_writes.ts", bench.ground.address, "40").output(),
+    ),
   );
   for (const { code, stderr, stdout } of outputs) {
     assertEquals(new TextDecoder().decode(stderr), "");
@@ -46,25 +31,6 @@ Deno.test("eight processes write to one SQLite file, and none is refused", async
     assertEquals(code, 0);
   }
   assertEquals(await bench.store.count({ status: "complete" }), 320);
-});
-
-Deno.test("a process killed while it writes loses nothing that was answered, and harms no file", async () => {
-  await using bench = await Bench.make(contract);
-  for (let round = 0; round < 3; round++) {
-    const child = run("many_writes.ts", bench, "100000");
-    const before = await bench.store.count({ status: "complete" });
-    await waitFor(async () => await bench.store.count({ status: "complete" }) >= before + 10, {
-      what: "ten tasks to be written",
-    });
-    signalProcess(child.pid, "SIGKILL");
-    const told = new TextDecoder().decode((await child.output()).stdout).split("\n").slice(0, -1);
-    assertTrue(told.length > 0);
-    const rows = await bench.store.readRows(told);
-    assertEquals(rows.filter(({ status }) => status === "complete").length, told.length);
-  }
-  assertEquals(await bench.sql(sql`pragma integrity_check`), [
-    Object.assign(Object.create(null), { integrity_check: "ok" }),
-  ]);
 });
 
 Deno.test("a store that waits for another's transaction lets the rest of the process go on", async () => {
@@ -104,25 +70,6 @@ Deno.test("the program's own transactions read and write beside the store's", as
   assertEquals(rows[0]?.n, 100);
 });
 
-Deno.test("a folder that is missing, and a file that is no database, are named and not tried again", async () => {
-  const folder = await Deno.makeTempDir();
-  await Deno.writeTextFile(`${folder}/text.db`, "no database at all, ".repeat(100));
-  for (const path of [`${folder}/none/a.db`, `${folder}/text.db`]) {
-    await using bench = await Bench.bare({
-      name: "SQLite",
-      ground: () =>
-        Promise.resolve({
-          address: { kind: "sqlite", url: `sqlite:${path}`, path },
-          [Symbol.asyncDispose]: () => Promise.resolve(),
-        }),
-    });
-    const error = await assertRejects(() => bench.store.connect(), ConnectionError);
-    assertEquals(error.retryable, false);
-    assertTrue(error.message.includes(path), error.message);
-  }
-  await Deno.remove(folder, { recursive: true });
-});
-
 Deno.test("a metadata filter uses the index of its key", async () => {
   await using bench = await Bench.make(contract, { metadataIndexes: ["org.unit"] });
   const plan = await bench.sql(
@@ -131,4 +78,83 @@ Deno.test("a metadata filter uses the index of its key", async () => {
     }`,
   );
   assertTrue(JSON.stringify(plan).includes("agentexec_metadata_org_unit"), JSON.stringify(plan));
+});
+
+Deno.test("a result is kept as it was given, whatever its numbers", async () => {
+  await using bench = await Bench.make(contract);
+  const json = '{"n":9007199254740993,"x":1e400,"s":"a\\"\\u00e4\\n😀"}';
+  const agentId = await bench.running("1", { context: json });
+  await bench.write({ agentId, token: "1", status: "complete", result: json });
+  const row = await bench.store.readRow(agentId);
+  assertEquals([row?.result, row?.context], [json, json]);
+});
+
+Deno.test("a result that SQLite alone refuses is invalid, and its neighbours are written", async () => {
+  await using bench = await Bench.make(contract);
+  const ids = await Promise.all([0, 1, 2, 3, 4].map(() => bench.running("1")));
+  const deep = "[".repeat(2_000) + "]".repeat(2_000);
+  const outcomes = await Promise.all(
+    ids.map((agentId, at) =>
+      bench.write({ agentId, token: "1", status: "complete", result: at === 3 ? deep : "1" })
+    ),
+  );
+  assertEquals(outcomes.map(({ kind }) => kind), [
+    ...["written", "written", "written", "invalid", "written"],
+  ]);
+  assertEquals((await bench.detail(ids[3] ?? "")).status, "running");
+});
+
+Deno.test("a query of the program's own sees a column that came after it was first asked", async () => {
+  await using bench = await Bench.make(contract);
+  const db = bench.store.database();
+  await sql`create table company (name text)`.execute(db);
+  await sql`insert into company (name) values ('Acme')`.execute(db);
+  const all = sql<Record<string, unknown>>`select * from company`;
+  for (let nth = 0; nth < 2; nth++) await all.execute(db);
+  await sql`alter table company add column size integer default 7`.execute(db);
+  assertEquals({ ...(await all.execute(db)).rows[0] }, { name: "Acme", size: 7 });
+});
+
+Deno.test("more kinds of statements than are kept prepared are answered alike, over and over", async () => {
+  await using bench = await Bench.make(contract);
+  for (let round = 0; round < 2; round++) {
+    for (let kind = 0; kind < 100; kind++) {
+      const query = sql`select ${sql.lit(kind)} + ${sql.val(round)} as n`;
+      assertEquals((await bench.sql(query)).map((row) => ({ ...(row as object) })), [
+        { n: kind + round },
+      ]);
+    }
+  }
+});
+
+Deno.test("the times that a store writes are those of its clock, where it has one", async () => {
+  let now = Date.UTC(2030, 0, 1);
+  await using bench = await Bench.make(contract, { now: () => now });
+  const at = () => new Date(now).toISOString();
+  const made = at();
+  const ids = [await bench.task(), await bench.task(), await bench.task(), await bench.task()];
+  const [ended = "", canceled = "", refused = "", waiting = ""] = ids;
+  now += 60_000;
+  const started = at();
+  await bench.write({ agentId: ended, token: "1", status: "running" });
+  const live = await bench.store.liveTasks({ queue: "q", limit: 10 });
+  const age = live.find(({ agentId }) => agentId === waiting)?.queuedAgeMs;
+  assertEquals(Math.round(age ?? 0), 60_000);
+  now += 1_500;
+  await bench.write({ agentId: ended, token: "1", message: "half" });
+  await bench.write({ agentId: ended, token: "1", status: "complete" });
+  await bench.store.cancelRow(canceled, "2");
+  await bench.store.refuse([refused]);
+  const record = await bench.store.createRecord({ taskName: "r" });
+  await bench.store.completeRecord(record);
+  const detail = await bench.detail(ended);
+  const times = [detail.createdAt, detail.queuedAt, detail.startedAt, detail.endedAt];
+  assertEquals(times.map((time) => time?.toISOString()), [made, made, started, at()]);
+  assertEquals(detail.log.map((line) => line.at.toISOString()), [made, started, at(), at()]);
+  for (const id of [canceled, refused, record]) {
+    const { endedAt, log } = await bench.detail(id);
+    assertEquals([endedAt?.toISOString(), log.at(-1)?.at.toISOString()], [at(), at()]);
+  }
+  const { tasks } = await bench.store.metrics();
+  assertEquals(Math.round(tasks[0]?.run?.max ?? 0), 1_500);
 });

@@ -8,6 +8,8 @@ import type { Dialect } from "../dialect.ts";
 
 /** What a migration works on. */
 export interface MigrationContext {
+  /** The address as it may be shown. */
+  readonly address: string;
   /** The transaction. */
   readonly db: Kysely<unknown>;
   /** Whose SQL. */
