@@ -5,6 +5,17 @@
  * Every wait has a deadline, every failure to reach the broker is a `ConnectionError`, and all time is
  * the broker's own.
  *
+ * Where the two differ:
+ * - SQLite serves the processes of one machine, from a file on a disk of its own; its time is that machine's clock.
+ * - A full Redis takes no new tasks and does everything else. On a full disk SQLite reads, but need not be able to write
+ *   anything, an end or a release neither: such a call leaves all as it was and may be tried again.
+ * - Redis can hold an id without its task: see {@linkcode ClaimAnswer.orphans}. SQLite cannot.
+ * - Redis keeps no messages. SQLite keeps the last 4,096, of 8 Mi characters together, for a listener that is slow; one
+ *   that was too slow is told by `onReconnect`.
+ * - Redis has lost its data when it was emptied or began anew without them, SQLite when its file was deleted or
+ *   replaced: it is then made anew by the next call, and listeners are told by `onReconnect`.
+ * - A lock of the file that another process holds for 5 s is a `ConnectionError` that may be tried again.
+ *
  * @module
  */
 
@@ -19,7 +30,7 @@ export interface Broker {
   /** The address as it may be shown, its password as `***`. */
   readonly address: string;
   /**
-   * Connects. Resolves when the server answered and its version will do.
+   * Connects. Resolves when the server answered, or the file can be written, and its version will do.
    *
    * @throws {ConnectionError} If it cannot be reached, or refuses; `retryable` says which.
    * @throws {IncompatibleError} If the server is too old, or of a kind that is not supported.
@@ -254,7 +265,7 @@ export interface Queue {
   unservedMs(): Promise<number | null>;
   /** Where each task is, in the order asked. */
   whereabouts(ids: readonly string[]): Promise<readonly Whereabouts[]>;
-  /** Sends a message to whoever listens now. A hint: it may be lost. Works when the broker is full. */
+  /** Sends a message to whoever listens now. A hint: it may be lost. Works when Redis is full. */
   publish(topic: Topic, message: string): Promise<void>;
   /** Listens; resolves once the broker confirmed it. Survives reconnects. */
   subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe>;
@@ -280,7 +291,7 @@ export interface Queue {
 
   /**
    * Waits until there may be something to claim: a hint, `timeoutMs`, or the signal. At most 5 s, whatever
-   * is asked; a connection that stays silent for 2 s longer is thrown away and made anew. One wait at a time.
+   * is asked; a connection to Redis that stays silent for 2 s longer is thrown away and made anew. One wait at a time.
    * That the broker is away just makes it wait, so a loop of `wait` and `claim` does not spin.
    *
    * @throws {ConnectionError} If waiting cannot help: `retryable` is false.
@@ -303,9 +314,9 @@ export interface Queue {
     claim: Claim,
     options: { readonly workerId: string; readonly leaseMs: number },
   ): Promise<boolean>;
-  /** The task ended, its row is written: forgets it and tells `ended` listeners. Works when full. */
+  /** The task ended, its row is written: forgets it and tells `ended` listeners. Works when Redis is full. */
   end(claim: ClaimRef): Promise<Settled>;
-  /** Gives the task back: at the head, or with a delay, with or without a charge. Works when full. */
+  /** Gives the task back: at the head, or with a delay, with or without a charge. Works when Redis is full. */
   release(claim: ClaimRef, options?: ReleaseOptions): Promise<Returned>;
 
   // Supervisors

@@ -23,7 +23,9 @@ export class Changes {
   readonly #file: DatabaseFile;
   readonly #path: string;
   readonly #listeners = new Set<() => void>();
-  #version = 0;
+  #version = "";
+  /** Of which file the log is watched. */
+  #watched = 0;
   #watching: Watching | undefined;
   #cancelEnd: (() => void) | undefined;
   #closed = false;
@@ -65,15 +67,23 @@ export class Changes {
     await watching?.end();
   }
 
-  #watch(): Watching {
+  #watch(before?: Promise<void>): Watching {
     this.#version = this.#file.version();
-    return new Watching(`${this.#path}-wal`, () => this.#look());
+    this.#watched = this.#file.replaced;
+    return new Watching(`${this.#path}-wal`, () => this.#look(), before);
+  }
+
+  /** The log of a file that was replaced changes no more. */
+  #watchAnew(): void {
+    const before = this.#watching?.end();
+    this.#watching = this.#watch(before);
   }
 
   #look(): void {
     const version = this.#file.version();
     if (version === this.#version) return;
     this.#version = version;
+    if (this.#file.replaced !== this.#watched) this.#watchAnew();
     this.#tell();
   }
 
@@ -86,9 +96,12 @@ export class Changes {
 class Watching {
   readonly #stop = new AbortController();
   readonly #watched: Promise<void>;
+  readonly #before: Promise<void> | undefined;
   #poll: StopRepeating;
 
-  constructor(path: string, look: () => void) {
+  /** `before` is the end of the watch that this one takes the place of. */
+  constructor(path: string, look: () => void, before?: Promise<void>) {
+    this.#before = before;
     const act = () => {
       look();
       return Promise.resolve();
@@ -103,6 +116,7 @@ class Watching {
     this.#stop.abort();
     await this.#watched;
     await this.#poll();
+    await this.#before;
   }
 
   async #follow(path: string, look: () => void, alone: () => void): Promise<void> {

@@ -8,6 +8,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, settlesWithin, sleep, wallClockMs } from "../../clock.ts";
 import { ConnectionError } from "../../errors.ts";
 import { isBusy, isOfSqlite, toFileError } from "./failure.ts";
+import { identityOf } from "./identity.ts";
 import { prepareSchema } from "./schema.ts";
 import { Transaction } from "./transaction.ts";
 
@@ -46,9 +47,15 @@ interface Pending {
   readonly giveUpAt: number;
 }
 
+type Sqlite = typeof DatabaseSync;
+
 interface Connected {
   readonly database: DatabaseSync;
   readonly transaction: Transaction;
+  /** Makes such a connection. */
+  readonly Sqlite: Sqlite;
+  /** Which file it is; null where it is none, in memory. */
+  readonly identity: string | null;
 }
 
 /** The file of a broker. */
@@ -65,6 +72,8 @@ export class DatabaseFile {
   #pumping: Promise<void> | undefined;
   readonly #closing = new AbortController();
   #synchronous: "full" | "normal" | undefined;
+  #replaced = 0;
+  #version = "";
   /** Since when it has answered without a break. */
   #contactSince = 0;
   #lastAnswer = { monotonic: 0, wall: 0 };
@@ -90,39 +99,47 @@ export class DatabaseFile {
     const { DatabaseSync } = await import("node:sqlite");
     await this.#patiently(doing, monotonicMs() + CALL_MS, () => {
       this.#refuseClosed(doing);
-      const database = new DatabaseSync(this.#path);
-      try {
-        this.#connected ??= this.#prepare(database);
-      } catch (error) {
-        database.close();
-        throw error;
-      }
+      this.#connected ??= this.#connect(DatabaseSync);
     });
     this.#contactSince = monotonicMs();
     this.#answered();
   }
 
-  #prepare(database: DatabaseSync): Connected {
+  #connect(Sqlite: Sqlite): Connected {
+    const database = new Sqlite(this.#path);
     const transaction = new Transaction(database);
-    transaction.run(`pragma busy_timeout = ${BUSY_MS}`);
-    transaction.run("pragma journal_mode = wal");
-    transaction.run("pragma synchronous = full");
-    this.#synchronous = "full";
-    transaction.run("begin immediate");
     try {
+      transaction.run(`pragma busy_timeout = ${BUSY_MS}`);
+      transaction.run("pragma journal_mode = wal");
+      transaction.run("pragma synchronous = full");
+      transaction.run("begin immediate");
       prepareSchema(transaction, this.address);
       transaction.run("commit");
+      this.#synchronous = "full";
+      return { database, transaction, Sqlite, identity: identityOf(this.#path) };
     } catch (error) {
-      rollBack(database);
+      // With it goes what was begun.
+      database.close();
       throw error;
     }
-    return { database, transaction };
   }
 
-  /** A number that changes when another process has written. */
-  version(): number {
-    const row = this.#connected?.transaction.get<{ data_version: number }>("pragma data_version");
-    return row?.data_version ?? 0;
+  /** How often another file was found in its place. */
+  get replaced(): number {
+    return this.#replaced;
+  }
+
+  /** Changes when another process has written, or the file was replaced; the last one while it cannot be read. */
+  version(): string {
+    try {
+      const row = this.#open("look").transaction.get<{ data_version: number }>(
+        "pragma data_version",
+      );
+      this.#version = `${this.#replaced}/${row?.data_version}`;
+    } catch {
+      // It is looked at again soon, and the calls that matter say what is wrong.
+    }
+    return this.#version;
   }
 
   /**
@@ -285,10 +302,23 @@ export class DatabaseFile {
 
   #open(doing: string): Connected {
     this.#refuseClosed(doing);
-    if (this.#connected !== undefined) return this.#connected;
-    throw new ConnectionError(`Cannot ${doing} at ${this.address}: it has not been opened`, {
-      retryable: false,
-    });
+    if (this.#connected === undefined) {
+      throw new ConnectionError(`Cannot ${doing} at ${this.address}: it has not been opened`, {
+        retryable: false,
+      });
+    }
+    return this.#reopened(this.#connected);
+  }
+
+  /** Where somebody deleted or replaced the file, the one that is there now, made anew: the broker lost its data. */
+  #reopened(connected: Connected): Connected {
+    const { database, identity, Sqlite } = connected;
+    if (identity === null || identityOf(this.#path) === identity) return connected;
+    this.#connected = this.#connect(Sqlite);
+    this.#replaced++;
+    this.#broke();
+    database.close();
+    return this.#connected;
   }
 
   #refuseClosed(doing: string): void {

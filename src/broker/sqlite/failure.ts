@@ -88,7 +88,10 @@ function troubleOf(cause: unknown, text: string): Trouble | "foreign" | undefine
       return { why: "the disk is full, make room", passing: true };
     case 3: // PERM
     case 8: // READONLY
-      return { why: "it, or its folder, is read-only", passing: false };
+      return {
+        why: "it, a file beside it (-wal, -shm) or its folder is read-only",
+        passing: false,
+      };
     case 14: // CANTOPEN
       return { why: "its folder must exist and be writable", passing: false };
     case 11: // CORRUPT

@@ -64,6 +64,8 @@ export class Subscriptions {
   readonly #channels = new Map<string, Set<SubscribeOptions>>();
   /** The last message that was read. */
   #cursor = 0;
+  /** Of which file that was. */
+  #replaced = 0;
   #stopListening: (() => void) | undefined;
 
   /** Listens to nothing yet. */
@@ -78,7 +80,7 @@ export class Subscriptions {
     const listener = { ...options };
     await this.#file.read(`listen on '${channel}'`, (transaction) => {
       // What was written before is for those who listened before.
-      if (this.#channels.size === 0) this.#cursor = lastSeq(transaction);
+      if (this.#channels.size === 0) this.#startAt(lastSeq(transaction));
       else this.#readOn(transaction);
       const listeners = this.#channels.get(channel) ?? new Set();
       this.#channels.set(channel, listeners.add(listener));
@@ -108,14 +110,21 @@ export class Subscriptions {
     }
   }
 
+  #startAt(cursor: number): void {
+    this.#cursor = cursor;
+    this.#replaced = this.#file.replaced;
+  }
+
   #readOn(transaction: Transaction): void {
+    const replaced = this.#replaced !== this.#file.replaced;
+    if (replaced) this.#startAt(0);
     const rows = transaction.all<{ seq: number; channel: string; body: string }>(
       `select seq, channel, body from agentexec_broker_message
       where seq > ? and channel in (select value from json_each(?)) order by seq`,
       this.#cursor,
       JSON.stringify([...this.#channels.keys()]),
     );
-    const missed = this.#hasMissed(transaction);
+    const missed = replaced || this.#hasMissed(transaction);
     this.#cursor = Math.max(this.#cursor, lastSeq(transaction));
     for (const { channel, body } of rows) {
       for (const { onMessage } of [...this.#channels.get(channel) ?? []]) onMessage(body);

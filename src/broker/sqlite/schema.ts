@@ -109,7 +109,6 @@ export function prepareSchema(transaction: Transaction, address: string): void {
         `later, this version has ${SCHEMA}, update it`,
     );
   }
-  if ((row?.version ?? 0) < SCHEMA) {
-    transaction.run("update agentexec_broker_schema set version = ?", SCHEMA);
-  }
+  // Also where nothing changes: a file that cannot be written is told when it is opened, not at the first task.
+  transaction.run("update agentexec_broker_schema set version = max(version, ?)", SCHEMA);
 }
