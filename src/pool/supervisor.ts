@@ -1,50 +1,29 @@
 /**
- * The supervisor: starts the workers, keeps their registration and leases, replaces those that end, settles
- * what they left, and stops them.
+ * The supervisor: starts the workers, hears them, replaces those that end, and stops them.
  *
  * @module
  */
-import { v7 as uuid } from "uuid";
 import type { ActivityStore } from "../activity/store.ts";
-import type { Queue, Renewal, Unsubscribe } from "../broker/broker.ts";
-import {
-  aborted,
-  repeat,
-  settlesWithin,
-  sleep,
-  type StopRepeating,
-  withDeadline,
-} from "../clock.ts";
-import { ConnectionError, StartError } from "../errors.ts";
+import type { Queue, Unsubscribe } from "../broker/broker.ts";
+import { aborted, sleep, withDeadline } from "../clock.ts";
+import { StartError } from "../errors.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { ChildProcess } from "../process/child.ts";
-import { type ExitCause, uncaughtFrom } from "../process/exit_cause.ts";
+import type { ExitCause } from "../process/exit_cause.ts";
 import { Guardian } from "../process/guardian.ts";
 import { encodeBootRecord, READY_HINT, type ReadyMessage } from "../process/handshake.ts";
 import type { Interrupted } from "../task/definition.ts";
+import { ClosingCalls } from "./closing.ts";
+import { Departures, type Settled } from "./departures.ts";
+import { LeaseKeeper } from "./lease_keeper.ts";
 import { callerPlace, checkReady, describeEarlyDeath, describeNotReady } from "./start_problems.ts";
-import { type Departure, settleWorker } from "./settle.ts";
-import { sweep } from "./sweep.ts";
 import { type SlotHost, type SpawnedWorker, type WorkerInfo, WorkerSlot } from "./worker_slot.ts";
 import type { WorkerPlan } from "./worker_plan.ts";
 
-const RENEW_EVERY_MS = 1_000;
-/** The lease of a pool that drains: what cuts the drain short gives its tasks back within 10 s. */
-const DRAIN_LEASE_MS = 5_000;
 /** How many early deaths of one worker end a start. */
 const EARLY_DEATHS = 3;
-/** How long the last log lines of a worker that ended by itself are waited for. */
-const BYE_MS = 1_000;
-/** How long a closing call to the broker may take: a forced stop has 2 s for everything. */
-const CLOSING_MS = 800;
-/** The same once one got no answer: the others are tried, and not waited for in earnest. */
-const CLOSING_AWAY_MS = 100;
-/** How long a stop takes to settle what one worker left. */
-const SETTLE_MS = 800;
-/** Between two tries to settle what a worker left, while a store is away. */
-const SETTLE_AGAIN_MS = 1_000;
 
 /** What a supervisor works with. */
 export interface SupervisorParts {
@@ -81,13 +60,9 @@ export interface StopRequest {
 }
 
 /** How a stop went. */
-export interface StopOutcome {
-  /** The ids of the tasks that were cut off. */
-  readonly cutOff: readonly string[];
+export interface StopOutcome extends Settled {
   /** How many workers had to be killed. */
   readonly killed: number;
-  /** What could not be settled, one line each; it is left to the next sweep. */
-  readonly unsettled: readonly string[];
 }
 
 /** The supervisor of one pool, from one start to one stop. */
@@ -96,33 +71,43 @@ export class Supervisor implements SlotHost {
   readonly #guardian: Guardian;
   readonly #relay: LogRelay;
   readonly #slots: readonly WorkerSlot[];
+  readonly #leases: LeaseKeeper;
+  readonly #departures: Departures;
   readonly #failedStart = new AbortController();
-  #id = uuid();
-  #leaseMs: number;
-  #unsubscribe: Unsubscribe = () => Promise.resolve();
-  #loops: StopRepeating[] = [];
-  #renewal: Promise<void> | undefined;
-  #renewAgain = false;
-  #stopping: StopRequest | undefined;
-  readonly #stopAsked = new AbortController();
-  /** How long the next closing call is waited for. */
-  #closingMs = CLOSING_MS;
-  readonly #settling = new Set<Promise<void>>();
+  #stopping = false;
   #allReady: () => void = () => {};
-  #cutOff: string[] = [];
-  #unsettled: string[] = [];
-  readonly #trouble = new TroubleLog(() => this.#log());
   #warnedOfActing = false;
 
   private constructor(parts: SupervisorParts, guardian: Guardian) {
+    const { pool, queue, store } = parts;
     this.#parts = parts;
     this.#guardian = guardian;
-    this.#leaseMs = parts.leaseMs;
-    this.#relay = new LogRelay({ pool: parts.pool, showPool: parts.showPool });
-    this.#slots = Array.from(
-      { length: parts.numWorkers },
-      (_, number) => new WorkerSlot(number, this),
-    );
+    const relay = new LogRelay({ pool, showPool: parts.showPool });
+    this.#relay = relay;
+    const slots = Array.from({ length: parts.numWorkers }, (_, n) => new WorkerSlot(n, this));
+    this.#slots = slots;
+    const trouble = new TroubleLog(() => this.#log());
+    this.#leases = new LeaseKeeper({
+      pool,
+      queue,
+      store,
+      slots,
+      trouble,
+      leaseMs: parts.leaseMs,
+      sweepMs: parts.sweepMs,
+      listen: (supervisorId) => this.#listen(supervisorId),
+      killGroup: (pid) => guardian.killGroup(pid),
+    });
+    this.#departures = new Departures({
+      pool,
+      queue,
+      store,
+      guardian,
+      relay,
+      trouble,
+      crashLimit: parts.crashLimit,
+      channel: parts.plan.channel,
+    });
   }
 
   /**
@@ -156,18 +141,12 @@ export class Supervisor implements SlotHost {
   }
 
   async #begin(signal: AbortSignal): Promise<void> {
-    this.#unsubscribe = await this.#listen(this.#id);
-    // A registration before the first worker, so that its first claim is granted.
-    await this.#renew();
-    this.#loops = [
-      repeat(RENEW_EVERY_MS, () => this.#renewSoon()),
-      repeat(this.#parts.sweepMs, () => this.#sweep()),
-    ];
+    await this.#leases.start();
     const ready = new Promise<void>((resolve) => {
       this.#allReady = resolve;
     });
     for (const slot of this.#slots) slot.start();
-    void this.#renewSoon();
+    void this.#leases.renewSoon();
     await this.#readyOrFailed(ready, signal);
   }
 
@@ -191,7 +170,7 @@ export class Supervisor implements SlotHost {
 
   #hear(message: string): void {
     // What a worker says when it is ready is in a key; this only saves the wait for the next second.
-    if (message === READY_HINT) void this.#renewSoon();
+    if (message === READY_HINT) void this.#leases.renewSoon();
     else this.#relay.receive(message);
   }
 
@@ -199,7 +178,8 @@ export class Supervisor implements SlotHost {
 
   spawn(slot: WorkerSlot, spawnNumber: number): SpawnedWorker {
     const { plan } = this.#parts;
-    const workerId = `${this.#id}/${slot.number}/${spawnNumber}`;
+    const { supervisorId } = this.#leases;
+    const workerId = `${supervisorId}/${slot.number}/${spawnNumber}`;
     const worker = { workerId, number: slot.number, pid: 0 };
     // A mark of its own: what one worker writes by accident cannot be a message, nor another worker's.
     const channel = plan.channel === "pipe"
@@ -211,7 +191,7 @@ export class Supervisor implements SlotHost {
       env: plan.env,
       firstLine: encodeBootRecord({
         ...plan.boot,
-        supervisorId: this.#id,
+        supervisorId,
         workerId,
         number: slot.number,
         leaseMs: this.#parts.leaseMs,
@@ -224,7 +204,7 @@ export class Supervisor implements SlotHost {
     });
     worker.pid = child.pid;
     this.#guardian.add(child.pid, child);
-    void this.#renewSoon();
+    void this.#leases.renewSoon();
     return { workerId, child };
   }
 
@@ -249,7 +229,7 @@ export class Supervisor implements SlotHost {
   }
 
   diedEarly(slot: WorkerSlot, cause: ExitCause, stderr: string, times: number): void {
-    if (this.#stopping !== undefined) return;
+    if (this.#stopping) return;
     const problem = describeEarlyDeath(slot.number, cause, stderr, this.#parts.plan);
     if (times >= EARLY_DEATHS) this.#failStart(new StartError(problem));
     else this.#log().error(problem.split("\n", 1)[0] ?? "");
@@ -261,167 +241,42 @@ export class Supervisor implements SlotHost {
     this.#failedStart.abort(error);
   }
 
-  async departed(slot: WorkerSlot, worker: SpawnedWorker, cause: ExitCause): Promise<void> {
-    const { pid } = worker.child;
-    await this.#guardian.killGroup(pid);
-    this.#guardian.remove(pid);
-    if (cause.code === 0) await this.#lastWordsOf(worker);
-    else if (!slot.isCutOff && this.#stopping === undefined) {
-      this.#log().warn(`Worker ${slot.number} (pid ${pid}) ended: ${this.#causeOf(worker, cause)}`);
-    }
-    const settling = this.#settle(slot, worker, cause);
-    this.#settling.add(settling);
-    settling.finally(() => this.#settling.delete(settling));
-    // A replacement does not wait for a store that is away; a stop does, within its own limits.
-    if (this.#stopping === undefined) await settlesWithin(settling, SETTLE_AGAIN_MS);
-    else await settling;
-  }
-
-  /** By the broker they may still be on their way; a pipe has been read to its end by now. */
-  async #lastWordsOf({ workerId }: SpawnedWorker): Promise<void> {
-    if (this.#parts.plan.channel === "pipe") return;
-    await settlesWithin(this.#relay.byeOf(workerId), BYE_MS);
-  }
-
-  #causeOf(worker: SpawnedWorker, cause: ExitCause): string {
-    const uncaught = uncaughtFrom(worker.child.stderrTail);
-    return uncaught === undefined ? cause.description : `${cause.description}: ${uncaught}`;
-  }
-
-  /** Never rejects: whatever is wrong is logged and tried again, and what a stop leaves is in its outcome. */
-  async #settle(slot: WorkerSlot, worker: SpawnedWorker, cause: ExitCause): Promise<void> {
-    const { queue, store, crashLimit } = this.#parts;
-    const { signal } = this.#stopAsked;
-    const departure = (): Departure =>
-      slot.isCutOff && this.#stopping !== undefined
-        ? { kind: "cut off", interrupted: this.#stopping.interrupted }
-        : { kind: "died", cause: this.#causeOf(worker, cause), crashLimit };
-    for (;;) {
-      try {
-        const settling = settleWorker(worker.workerId, departure(), { queue, store });
-        // While the pool runs a store may take its time; once it stops, only so much.
-        await Promise.race([settling, aborted(signal)]);
-        this.#cutOff.push(...await closingCall(settling, SETTLE_MS));
-        return;
-      } catch (error) {
-        const problem = `Cannot settle the tasks of Worker ${slot.number}: ${
-          (error as Error).message
-        }`;
-        this.#trouble.say("settle", problem);
-        if (this.#stopping !== undefined) {
-          this.#unsettled.push(problem);
-          return;
-        }
-        await sleep(SETTLE_AGAIN_MS, { signal });
-      }
-    }
-  }
-
-  // The bookkeeping of a second
-
-  /** Renews now, or once more after the one under way. Troubles are logged, not thrown. */
-  #renewSoon(): Promise<void> {
-    if (this.#renewal !== undefined) {
-      this.#renewAgain = true;
-      return this.#renewal;
-    }
-    this.#renewal = (async () => {
-      do {
-        this.#renewAgain = false;
-        await this.#renew().catch((error: Error) =>
-          this.#trouble.say("renew", `Cannot renew the leases: ${error.message}`)
-        );
-      } while (this.#renewAgain);
-      this.#renewal = undefined;
-    })();
-    return this.#renewal;
-  }
-
-  async #renew(): Promise<void> {
-    const supervisorId = this.#id;
-    const workerIds = this.#slots.flatMap((slot) => slot.livingId ?? []);
-    const renewal = await this.#parts.queue.renew({
-      supervisorId,
-      workerIds,
-      leaseMs: this.#leaseMs,
-    });
-    if (supervisorId !== this.#id) return;
-    if (renewal.swept) return await this.#startOver();
-    this.#apply(renewal);
-  }
-
-  #apply(renewal: Renewal): void {
-    for (const slot of this.#slots) {
-      const workerId = slot.livingId;
-      if (workerId === undefined) continue;
-      slot.holds(
-        renewal.owned.filter((claim) => claim.workerId === workerId).map((claim) => claim.id),
-      );
-      const message = renewal.ready.get(workerId);
-      if (message !== undefined) slot.heardReady(workerId, message);
-    }
-  }
-
-  /** Others took this supervisor for dead and its tasks away: its workers run what is not theirs any more. */
-  async #startOver(): Promise<void> {
-    this.#log().warn("Taken for dead by another supervisor: replacing all workers under a new id");
-    // What the broker may refuse comes before the new id is taken: under the old one the next renewal is told the
-    // same, and this begins again.
-    const [id, unsubscribe] = [uuid(), this.#unsubscribe];
-    this.#unsubscribe = await this.#listen(id);
-    this.#id = id;
-    await Promise.all(
-      this.#slots.map((slot) =>
-        slot.livingId === undefined || slot.worker === undefined
-          ? undefined
-          : this.#guardian.killGroup(slot.worker.child.pid)
-      ),
-    );
-    await this.#closing("end the former log subscription", unsubscribe);
-    // Registers the new id, with the workers that it has by now.
-    this.#renewAgain = true;
-  }
-
-  async #sweep(): Promise<void> {
-    const { queue, store, pool } = this.#parts;
-    try {
-      await sweep({ supervisorId: this.#id, leaseMs: this.#leaseMs }, { queue, store, pool });
-    } catch (error) {
-      this.#trouble.say("sweep", `Cannot sweep: ${(error as Error).message}`);
-    }
+  departed(slot: WorkerSlot, worker: SpawnedWorker, cause: ExitCause): Promise<void> {
+    return this.#departures.departed(slot, worker, cause);
   }
 
   // The end
 
   /** Stops the workers: in good order while there is time, by force after it. Resolves when all are gone. */
   async stop(request: StopRequest): Promise<StopOutcome> {
-    this.#stopping = request;
-    this.#closingMs = CLOSING_MS;
-    this.#stopAsked.abort();
-    this.#leaseMs = Math.min(this.#leaseMs, DRAIN_LEASE_MS);
-    void this.#renewSoon();
+    this.#stopping = true;
+    this.#departures.stop(request.interrupted);
+    this.#leases.drain();
+    const closing = new ClosingCalls((message) => this.#log().warn(message));
     // Telling takes a moment where the broker is away, and a stop that waits for nothing does not wait for that.
-    const told = this.#tellToStop();
+    const told = this.#tellToStop(closing);
     const ended = Promise.all([told, ...this.#slots.map((slot) => slot.ended())]);
     const inTime = await this.#endedInTime(ended, request);
     const killed = inTime ? 0 : await this.#killWhatIsLeft();
     await ended;
-    // Also of workers that went before the stop, while a store was away.
-    await Promise.all(this.#settling);
-    await this.#close();
-    return { cutOff: this.#cutOff, killed, unsettled: this.#unsettled };
+    const settled = await this.#departures.settled();
+    await this.#leases.close(closing);
+    await this.#guardian.close();
+    return { ...settled, killed };
   }
 
   /** A line on each worker's standard input, and the broadcast to those that hear it: either can be lost. */
-  async #tellToStop(): Promise<void> {
-    await Promise.all([this.#broadcastStop(), ...this.#slots.map((slot) => slot.stop())]);
+  async #tellToStop(closing: ClosingCalls): Promise<void> {
+    await Promise.all([this.#broadcastStop(closing), ...this.#slots.map((slot) => slot.stop())]);
   }
 
-  async #broadcastStop(): Promise<void> {
-    if (this.#parts.plan.channel === "pipe") return;
-    await this.#closing(
+  async #broadcastStop(closing: ClosingCalls): Promise<void> {
+    const { plan, queue } = this.#parts;
+    const { supervisorId } = this.#leases;
+    if (plan.channel === "pipe") return;
+    await closing.call(
       "broadcast the stop",
-      () => this.#parts.queue.publish({ kind: "stop", supervisorId: this.#id }, "stop"),
+      () => queue.publish({ kind: "stop", supervisorId }, "stop"),
     );
   }
 
@@ -443,35 +298,7 @@ export class Supervisor implements SlotHost {
     return left.length;
   }
 
-  async #close(): Promise<void> {
-    await this.#closing("end the renewals", async () => {
-      await Promise.all(this.#loops.map((stop) => stop()));
-      await this.#renewal;
-    });
-    await this.#closing("strike this supervisor off", () => this.#parts.queue.deregister(this.#id));
-    await this.#closing("end the log subscription", () => this.#unsubscribe());
-    await this.#guardian.close();
-  }
-
-  /** A closing call: whatever becomes of it, the end goes on, and does not wait for a broker that is away. */
-  async #closing(what: string, call: () => Promise<unknown>): Promise<void> {
-    try {
-      await closingCall(call(), this.#closingMs);
-    } catch (error) {
-      if (error instanceof ConnectionError) this.#closingMs = CLOSING_AWAY_MS;
-      this.#log().warn(`Cannot ${what}: ${(error as Error).message}`);
-    }
-  }
-
   #log() {
     return supervisorLogger(this.#parts.pool);
   }
-}
-
-/** The end does not wait for a store that is away. */
-function closingCall<T>(call: Promise<T>, ms: number): Promise<T> {
-  return withDeadline(call, {
-    ms,
-    error: () => new ConnectionError(`no answer within ${ms / 1_000} s`, { retryable: true }),
-  });
 }
