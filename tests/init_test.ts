@@ -225,6 +225,30 @@ Deno.test("init says in one line why a folder cannot be written, and leaves noth
   assertEquals(await textsIn(`${folder.path}/empty`), {});
 });
 
+Deno.test("init without flags asks once for reading and once for writing the folder", async () => {
+  await using folder = await emptyFolder();
+  const command = ["deno", "run", `${CHECKOUT}/init.ts`];
+  const env = { NO_COLOR: "1" };
+  await using program = await runCommand(command, { cwd: folder.path, tty: true, env });
+  const questions = () => program.output.match(/Deno requests .*?\w+ access to/g) ?? [];
+  let ended = false;
+  const end = program.exit.then(() => ended = true);
+  await program.waitForLine(/Deno requests/);
+  const answerOne = async () => {
+    const asked = questions().length;
+    await program.type("y\n");
+    const next = () => ended || questions().length > asked;
+    await waitFor(next, { what: "the next question", timeoutMs: 1_000 });
+    return ended;
+  };
+  // More than once where it has to be: Deno forgets what was typed before it began to read.
+  await waitFor(answerOne, { what: "the end of the questions", timeoutMs: 30_000 });
+  await end;
+  assertEquals((await program.exit).code, 0, program.output);
+  assertEquals(questions().map((text) => /(\w+) access/.exec(text)?.[1]), ["read", "write"]);
+  assertEquals(Object.keys(await textsIn(folder.path)).sort(), FILES.toSorted());
+});
+
 Deno.test("init shows its usage when asked, and with what is wrong in the command line", async () => {
   await using folder = await emptyFolder();
   const usage = /^Usage: deno run --allow-read=\. --allow-write=\. jsr:@agentexec\/core\/init/m;
