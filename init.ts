@@ -67,9 +67,14 @@ async function write(directory: string | undefined): Promise<number> {
 /** The folder to write into, as Deno's functions take it. */
 function folderOf(directory = "."): string {
   if (directory.startsWith("/")) return directory;
-  // deno task runs in the checkout, and says where it was called.
-  const called = CHECKOUT === undefined ? undefined : Deno.env.get("INIT_CWD");
+  const called = CHECKOUT === undefined ? undefined : calledIn();
   return called === undefined ? directory : `${called}/${directory}`;
+}
+
+/** Where deno task was called, which runs in the checkout; undefined without it, and not worth a question. */
+function calledIn(): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable: "INIT_CWD" });
+  return state === "granted" ? Deno.env.get("INIT_CWD") : undefined;
 }
 
 function success(names: readonly string[], directory: string | undefined): string {

@@ -32,6 +32,10 @@ export async function makeProject(
 ): Promise<WriteOutcome> {
   const files = projectFiles(sources);
   try {
+    // One question for each, where Deno would ask for file after file; what is denied fails below, with the reason.
+    for (const name of ["read", "write"] as const) {
+      await Deno.permissions.request({ name, path: folder });
+    }
     await Deno.mkdir(folder, { recursive: true });
     const names = await namesIn(folder, [...files.keys(), ...OTHER_PROJECTS]);
     if (names.length > 0) return { kind: "occupied", names };
