@@ -5,12 +5,13 @@
  *
  * @module
  */
+import process from "node:process";
 
 /**
  * The most bytes of a line with a mark. A pipe takes so many as one (PIPE_BUF), so that what a native library or a
  * program of a handler writes to the same pipe meanwhile cannot fall into the middle of it.
  */
-const MARKED_BYTES = Deno.build.os === "linux" ? 4096 : 512;
+const MARKED_BYTES = process.platform === "linux" ? 4096 : 512;
 /** The most characters of a message that are kept; of one that is longer, the rest is not read. */
 const LONGEST_MESSAGE = 256 * 1024;
 /** The most characters of a line of ordinary output; what is longer comes in pieces. */
