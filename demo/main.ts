@@ -81,6 +81,8 @@ async function demo(directory: string, options: DemoOptions): Promise<number> {
 
 async function work(job: Job, fresh: boolean, interrupt: AbortSignal): Promise<number> {
   const { pool, directory, found, screen } = job;
+  // Asks the broker first: where a database alone is named, no tables are made in it.
+  await pool.depth();
   await pool.migrate();
   const run = fresh ? await freshRun(pool, directory) : await findRun(pool, directory);
   if (interrupt.aborted) {
