@@ -9,6 +9,7 @@ import { TextCounter } from "../demo/text_counter.ts";
 import { assertEquals, assertMatch, assertTrue } from "./support/assert.ts";
 import { copyFolder, type Ground, GROUNDS } from "./support/copies.ts";
 import { alive, childrenOf, type Program, runCommand } from "./support/processes.ts";
+import { sharedRedisUrl } from "./support/servers.ts";
 import { waitFor } from "./support/wait.ts";
 
 /** How many files most tests look through. */
@@ -246,7 +247,7 @@ Deno.test("one server alone is refused in one line that names the other", async 
   for (
     const [env, problem] of [
       [
-        { REDIS_URL: "redis://127.0.0.1:1" },
+        { REDIS_URL: sharedRedisUrl() },
         /^ConfigError: Cannot find the database: .*DATABASE_URL/,
       ],
       [
@@ -260,6 +261,7 @@ Deno.test("one server alone is refused in one line that names the other", async 
     const [line = "", ...more] = demo.stderr.filter((line) => !/Task.*demo/.test(line));
     assertMatch(line, problem);
     assertEquals(more, []);
+    assertEquals([...(await set.project.stores()).keys()], []);
   }
 });
 

@@ -9,9 +9,9 @@ import { CHECKOUT, makeProject, type Project } from "./projects.ts";
 import { sharedPostgres, startRedis } from "./servers.ts";
 
 /** Where a program has its tasks and activities, as its environment decides. */
-export type Ground = "embedded" | "on servers";
+export type Ground = "embedded" | "on servers" | "on named files";
 
-/** Both of them. */
+/** The two that every program is tried on. */
 export const GROUNDS: readonly Ground[] = ["embedded", "on servers"];
 
 /** A copy of a folder, and what belongs to it. */
@@ -28,21 +28,40 @@ export interface FolderCopy extends AsyncDisposable {
 export async function copyFolder(name: string, ground: Ground): Promise<FolderCopy> {
   await using stack = new AsyncDisposableStack();
   const project = stack.use(await makeProject(await filesOf(name)));
-  const servers = ground === "embedded" ? undefined : {
-    redis: stack.use(await startRedis()),
-    database: stack.use(await sharedPostgres().freshDatabase()),
-  };
-  const client = stack.use(
-    new Client({
-      brokerUrl: servers?.redis.url ?? `sqlite:${project.folder}/.agentexec/broker.db`,
-      databaseUrl: servers?.database.url ?? `sqlite:${project.folder}/.agentexec/activity.db`,
-    }),
-  );
-  const env: Record<string, string> = servers === undefined
-    ? {}
-    : { REDIS_URL: servers.redis.url, DATABASE_URL: servers.database.url };
+  const { env, ...urls } = await storesOn(ground, `${project.folder}/.agentexec`, stack);
+  const client = stack.use(new Client(urls));
   const owned = stack.move();
   return { project, env, client, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+async function storesOn(ground: Ground, folder: string, stack: AsyncDisposableStack) {
+  switch (ground) {
+    case "embedded":
+      return {
+        brokerUrl: `sqlite:${folder}/broker.db`,
+        databaseUrl: `sqlite:${folder}/activity.db`,
+        env: {},
+      };
+    case "on named files": {
+      // The one folder that the programs may write to.
+      await Deno.mkdir(folder);
+      const urls = {
+        brokerUrl: `sqlite:${folder}/tasks.db`,
+        databaseUrl: `sqlite:${folder}/agents.db`,
+      };
+      return {
+        ...urls,
+        env: { AGENTEXEC_BROKER_URL: urls.brokerUrl, AGENTEXEC_DATABASE_URL: urls.databaseUrl },
+      };
+    }
+    case "on servers": {
+      const { url: brokerUrl } = stack.use(await startRedis());
+      const { url: databaseUrl } = stack.use(await sharedPostgres().freshDatabase());
+      return { brokerUrl, databaseUrl, env: { REDIS_URL: brokerUrl, DATABASE_URL: databaseUrl } };
+    }
+    default:
+      return ground satisfies never;
+  }
 }
 
 async function filesOf(folder: string): Promise<Record<string, string>> {
