@@ -2,15 +2,16 @@
  * The demo: counts lines, words and bytes of all text files of a folder, one task per file, in workers that
  * may read that folder and nothing else.
  *
- * Run: `deno task demo -- DIRECTORY`, which is
+ * Run: `deno task demo -- DIRECTORY`, which is, in this project's folder,
  *
  * ```sh
- * deno run --no-prompt --allow-read --allow-net --allow-env --allow-sys=uid --allow-write=.agentexec \
- *   --allow-run=deno,sh demo/main.ts DIRECTORY
+ * deno run --no-prompt --allow-read --allow-write=.agentexec --allow-env --allow-net --allow-run=deno \
+ *   demo/main.ts DIRECTORY
  * ```
  *
- * `--allow-read` without a list since any folder may be asked for, `--allow-net` and `--allow-env` since the
- * environment may name servers anywhere, `sh` for starting private ones. The workers get none of this.
+ * It needs no server: tasks and activities are in two files in `.agentexec`. `--allow-read` without a list since
+ * any folder may be asked for; `--allow-env` and `--allow-net` since the environment may name a Redis and a
+ * Postgres anywhere, without them nothing is connected to. The workers get none of this.
  *
  * @module
  */
@@ -18,9 +19,8 @@ import { CONF, Pool } from "@agentexec/core";
 import { findFiles, type FoundFiles } from "./files.ts";
 import { type DemoOptions, HELP, parseOptions, UsageError } from "./options.ts";
 import { formatReport } from "./report_table.ts";
-import { countDone, findRun, finishRun, queueOf, type Run } from "./run.ts";
+import { countDone, findRun, finishRun, freshRun, queueOf, type Run } from "./run.ts";
 import { printable, Screen } from "./screen.ts";
-import { openServers, type Servers } from "./servers/servers.ts";
 import { POOL_NAME } from "./tasks.ts";
 
 const PROJECT = decodeURIComponent(new URL("..", import.meta.url).pathname);
@@ -30,11 +30,11 @@ const STOP_TIMEOUT = { seconds: 30 };
 
 const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
 
-/** What the demo works on. */
+/** What the demo works on, and with. */
 interface Job {
+  readonly pool: Pool;
   readonly directory: string;
   readonly found: FoundFiles;
-  readonly options: DemoOptions;
   readonly screen: Screen;
 }
 
@@ -59,64 +59,52 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 async function demo(directory: string, options: DemoOptions): Promise<number> {
-  // From the first moment to the last: a signal must neither leave servers behind nor cut their end short.
+  // From the first moment to the last: whatever a signal meets ends in good order.
   using interrupt = new Interrupt();
   await using screen = await Screen.open();
   const found = await findFiles(directory);
   screen.print(describe(directory, found));
-  const job = { directory, found, options, screen };
-  try {
-    await using servers = await openServers({
-      folder: `${Deno.cwd()}/.agentexec/demo`,
-      fresh: options.fresh,
-      signal: interrupt.signal,
-      onStep: (text) => screen.print(text),
-    });
-    return await work(job, servers, interrupt.signal);
-  } catch (error) {
-    if (!interrupt.signal.aborted || error !== interrupt.signal.reason) throw error;
-    screen.print("Stopped before the workers were started");
-    return EXIT.stopped;
-  }
-}
-
-async function work(job: Job, servers: Servers, interrupt: AbortSignal): Promise<number> {
-  const { directory, found, options, screen } = job;
   const queueName = queueOf(directory);
   // The module of the workers declares the pool as well, and finds its queue here.
   Deno.env.set("AGENTEXEC_QUEUE_NAME", queueName);
   await using pool = new Pool({
     name: POOL_NAME,
     queueName,
-    brokerUrl: servers.brokerUrl,
-    databaseUrl: servers.databaseUrl,
     entrypoint: new URL("./worker.ts", import.meta.url),
     permissions: { read: [directory] },
     numWorkers: options.numWorkers ?? CONF.numWorkers,
     gracefulShutdownTimeout: STOP_TIMEOUT,
     maxResultBytes: 256 * 1024 * 1024, // The report has a row for every file.
   });
+  return await work({ pool, directory, found, screen }, options.fresh, interrupt.signal);
+}
+
+async function work(job: Job, fresh: boolean, interrupt: AbortSignal): Promise<number> {
+  const { pool, directory, found, screen } = job;
+  // Asks the broker first: where a database alone is named, no tables are made in it.
+  await pool.depth();
   await pool.migrate();
-  const run = await findRun(pool, directory);
-  interrupt.throwIfAborted();
+  const run = fresh ? await freshRun(pool, directory) : await findRun(pool, directory);
+  if (interrupt.aborted) {
+    screen.print("Stopped before the workers were started");
+    return EXIT.stopped;
+  }
   screen.print(
     run.begun ? `Going on with run ${run.generation}` : `Beginning run ${run.generation}`,
   );
-  const report = await runPoolFor(
+  const finishing = finishRun({
     pool,
-    finishRun({
-      pool,
-      run,
-      files: found.files,
-      signal: interrupt,
-      onProgress: (progress) => screen.showProgress(progress),
-    }),
-  ).catch((error: unknown) => {
+    run,
+    files: found.files,
+    signal: interrupt,
+    onProgress: (progress) => screen.showProgress(progress),
+  });
+  const report = await runPoolFor(pool, finishing).catch((error: unknown) => {
     if (error === interrupt.reason) return null;
     throw error;
   });
   screen.hideProgress();
-  if (report === null) return await sayHowToGoOn(job, pool, run);
+  if (report === null) return await sayHowToGoOn(job, run);
   screen.print(`\n${formatReport(report)}`);
   return report.failed.every(({ unreadable }) => unreadable) ? EXIT.done : EXIT.failed;
 }
@@ -137,7 +125,7 @@ async function runPoolFor<T>(pool: Pool, work: Promise<T>): Promise<T> {
   }
 }
 
-async function sayHowToGoOn({ directory, found, screen }: Job, pool: Pool, run: Run) {
+async function sayHowToGoOn({ pool, directory, found, screen }: Job, run: Run): Promise<number> {
   const done = await countDone(pool, run);
   screen.print(
     `Stopped after ${done} of ${found.files.length} files; to go on: deno task demo -- ` +

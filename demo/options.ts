@@ -12,11 +12,11 @@ Usage: deno task demo [options] [DIRECTORY]
 
   DIRECTORY      the folder to look through, this project where it is left out
   --workers N    how many worker processes, AGENTEXEC_NUM_WORKERS or 4 where it is left out
-  --fresh        forgets all earlier runs: empties .agentexec/demo
+  --fresh        begins a new run; what is left of an earlier one is canceled
   --help         shows this text
 
-Uses the servers that REDIS_URL and DATABASE_URL name; where one is not set, a private server with its
-data in .agentexec/demo. A run that was stopped is finished by the next one.
+Needs no server: tasks and activities are in .agentexec, in the project's folder. Where REDIS_URL and DATABASE_URL
+are set, they are in the Redis and the Postgres that these name. A run that was stopped is finished by the next one.
 
 Exit codes: 0 the report is complete (files that cannot be read are part of it), 1 something failed,
 2 the command line is wrong, 130 stopped by a signal before the report.`;
@@ -27,7 +27,7 @@ export interface DemoOptions {
   readonly directory: string | undefined;
   /** How many workers; undefined for the environment's choice. */
   readonly numWorkers: number | undefined;
-  /** Whether to forget all earlier runs. */
+  /** Whether to go on with no earlier run. */
   readonly fresh: boolean;
   /** Whether to show the help and do nothing. */
   readonly help: boolean;

@@ -41,12 +41,17 @@ export function queueOf(directory: string): string {
 
 /** The run that is to be finished, or else a new one. */
 export async function findRun(client: Client, directory: string): Promise<Run> {
-  const newest = await client.activity.list({ metadata: { directory }, limit: 1 });
-  const last = newest.items[0]?.metadata["generation"];
-  if (typeof last !== "number") return runOf(directory, 1, false);
+  const last = await lastGeneration(client, directory);
   const run = runOf(directory, last, true);
-  const reported = (await client.activity.detail(reportId(run)))?.endedAt ?? null;
-  return reported === null ? run : runOf(directory, last + 1, false);
+  if (last > 0 && !await isReported(client, run)) return run;
+  return runOf(directory, last + 1, false);
+}
+
+/** A new run; what an earlier one has left is canceled first. */
+export async function freshRun(client: Client, directory: string): Promise<Run> {
+  // The queue is the folder's own: no other folder, and no other program, loses anything.
+  await client.cancelPending({ scope: "queue" });
+  return runOf(directory, await lastGeneration(client, directory) + 1, false);
 }
 
 /** Has every file analyzed that is not yet, then the report made. */
@@ -80,6 +85,18 @@ export async function countDone(client: Client, run: Run): Promise<number> {
     metadata: { run: run.id },
     status: ["complete", "error", "canceled"],
   });
+}
+
+/** The generation of the newest run; 0 where there was none. */
+async function lastGeneration(client: Client, directory: string): Promise<number> {
+  const { items } = await client.activity.list({ metadata: { directory }, limit: 1 });
+  const generation = items[0]?.metadata["generation"];
+  return typeof generation === "number" ? generation : 0;
+}
+
+async function isReported(client: Client, run: Run): Promise<boolean> {
+  const report = await client.activity.detail(reportId(run));
+  return (report?.endedAt ?? null) !== null;
 }
 
 function runOf(directory: string, generation: number, begun: boolean): Run {

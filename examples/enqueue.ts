@@ -1,12 +1,12 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_* --ignore-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,NODE_ENV,AGENTEXEC_* --ignore-env --allow-read=. --allow-write=.agentexec
 /**
  * A producer: enqueues a task, follows it, and waits for its result. It imports the declarations alone, runs
  * no workers, and starts no processes.
  *
- * REDIS_URL and DATABASE_URL say where the servers are; those that are not on this machine go into
- * `--allow-net`. A worker program (`worker.ts`) has to run somewhere.
+ * It finds the worker program (`worker.ts`, which has to run somewhere) by the files in `.agentexec`, or by the
+ * servers that REDIS_URL and DATABASE_URL name; those that are not on this machine go into `--allow-net`.
  *
- * Run: `./enqueue.ts COMPANY`
+ * Run: `deno task enqueue COMPANY`, or in the folder of deno.json `examples/enqueue.ts COMPANY`.
  *
  * @module
  */

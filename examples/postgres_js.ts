@@ -3,9 +3,10 @@
  * A pool on another driver: the option `db` makes the Kysely instance, here with postgres.js. Every process
  * makes its own, from the address that its supervisor uses.
  *
- * REDIS_URL and DATABASE_URL say where the servers are; the database must be Postgres.
+ * The one example that needs servers: postgres.js speaks to nothing but Postgres. REDIS_URL and DATABASE_URL say
+ * where the two are.
  *
- * Run: this file.
+ * Run: in the folder of deno.json `examples/postgres_js.ts`.
  *
  * @module
  */

@@ -1,12 +1,12 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,NODE_ENV,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=. --allow-write=.agentexec
 /**
  * Two pools in one program: urgent tasks never wait behind background work, and each pool's workers may only
  * do what its own tasks need.
  *
- * REDIS_URL and DATABASE_URL say where the servers are. Producers need to know nothing of this: each task's
- * declaration names its queue.
+ * They share the files in `.agentexec`, or the servers that REDIS_URL and DATABASE_URL name. Producers need to know
+ * nothing of this: each task's declaration names its queue.
  *
- * Run: this file.
+ * Run: in the folder of deno.json `examples/two_pools.ts`.
  *
  * @module
  */

@@ -1,12 +1,11 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,PORT,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,NODE_ENV,PORT,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=. --allow-write=.agentexec
 /**
  * A web application with the pool in the same program: `POST /tasks` enqueues, `GET /tasks/ID` tells how far a
  * task is, `GET /tasks/ID/events` streams its progress as server-sent events.
  *
- * REDIS_URL and DATABASE_URL say where the servers are, PORT where to listen (8000). The permissions are
- * those of `worker.ts`, whose pool this is.
+ * PORT says where to listen (8000). All else, the permissions too, is as in `worker.ts`, whose pool this is.
  *
- * Run: this file, then
+ * Run: in the folder of deno.json `examples/web_app.ts`, then
  *
  * ```sh
  * curl -d '{"company":"Acme","questions":["What does it make?"]}' localhost:8000/tasks

@@ -1,14 +1,14 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,localhost --allow-env=REDIS_URL,DATABASE_URL,NODE_ENV,AGENTEXEC_*,PATH,HOME,DENO_DIR,XDG_CACHE_HOME --ignore-env --allow-run=deno --allow-read=. --allow-write=.agentexec
 /**
  * A worker program: declares what runs a task, and runs it in worker processes until Ctrl+C or SIGTERM.
  *
- * REDIS_URL and DATABASE_URL say where the servers are, such as `redis://localhost:6379` and
- * `postgres://user:password@localhost/agents`. Servers elsewhere go into `--allow-net`; a database
- * `sqlite:agents.db` needs `--allow-write=.`. PATH, HOME, DENO_DIR and XDG_CACHE_HOME are for starting
- * Deno. The workers themselves may reach the two servers and nothing else: what they need besides is for
- * `permissions` to say.
+ * As it stands it needs no server: tasks and activities are in two files in `.agentexec`, beside deno.json. Where
+ * REDIS_URL and DATABASE_URL are set, such as to `redis://localhost:6379` and
+ * `postgres://user:password@localhost/agents`, they are there, and nothing is written; servers elsewhere go into
+ * `--allow-net`. PATH, HOME, DENO_DIR and XDG_CACHE_HOME are for starting Deno. The workers themselves may reach
+ * the two files or servers and nothing else: what they need besides is for `permissions` to say.
  *
- * Run: `deno task worker`, or this file.
+ * Run: `deno task worker`, or in the folder of deno.json `examples/worker.ts`.
  *
  * @module
  */

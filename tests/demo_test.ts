@@ -3,17 +3,14 @@
  *
  * @module
  */
-import { Client } from "@agentexec/core";
+import type { Client } from "@agentexec/core";
 import { findFiles } from "../demo/files.ts";
-import { postgres } from "../demo/servers/postgres.ts";
-import { redis } from "../demo/servers/redis.ts";
 import { TextCounter } from "../demo/text_counter.ts";
 import { assertEquals, assertMatch, assertTrue } from "./support/assert.ts";
+import { copyFolder, type Ground, GROUNDS } from "./support/copies.ts";
 import { alive, childrenOf, type Program, runCommand } from "./support/processes.ts";
-import { type RedisServer, sharedPostgres, startRedis } from "./support/servers.ts";
+import { sharedRedisUrl } from "./support/servers.ts";
 import { waitFor } from "./support/wait.ts";
-
-const PROJECT = new URL("../", import.meta.url);
 
 /** How many files most tests look through. */
 const FILES = 200;
@@ -37,28 +34,18 @@ async function addLargeFile({ path }: { path: string }): Promise<void> {
   await Deno.writeTextFile(`${path}/a file0.txt`, "some words that take time\n".repeat(500_000));
 }
 
-/** Stores that the environment of the demo names. */
-async function setUp() {
-  await using stack = new AsyncDisposableStack();
-  const redis: RedisServer = stack.use(await startRedis());
-  const database = stack.use(await sharedPostgres().freshDatabase());
-  const client = stack.use(new Client({ brokerUrl: redis.url, databaseUrl: database.url }));
-  const env = { REDIS_URL: redis.url, DATABASE_URL: database.url, AGENTEXEC_NUM_WORKERS: "2" };
-  const owned = stack.move();
+/** A copy of the demo, as its user runs it. */
+async function setUp(ground: Ground = "embedded") {
+  const copy = await copyFolder("demo", ground);
+  const env = { ...copy.env, AGENTEXEC_NUM_WORKERS: "2" };
+  const cwd = copy.project.folder;
   return {
-    client,
-    run: (...args: string[]) =>
-      runCommand(["deno", "task", "demo", "--", ...args], {
-        env,
-        cwd: PROJECT,
-      }),
+    ...copy,
+    run: (...args: string[]) => runCommand(["deno", "task", "demo", "--", ...args], { env, cwd }),
     runOnTerminal: (...args: string[]) =>
-      runCommand(["deno", "task", "demo", ...args], {
-        env,
-        cwd: PROJECT,
-        tty: true,
-      }),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+      runCommand(["deno", "task", "demo", ...args], { env, cwd, tty: true }),
+    runWith: (more: Readonly<Record<string, string>>, ...args: string[]) =>
+      runCommand(["deno", "task", "demo", ...args], { env: { ...env, ...more }, cwd }),
   };
 }
 
@@ -67,6 +54,14 @@ async function fileTasks(client: Client) {
   const { items, next } = await client.activity.list({ taskName: "demo_analyze", limit: 1_000 });
   assertEquals(next, null);
   return items;
+}
+
+/** Lines that are neither the demo's own nor what workers usually say. */
+function troubles(program: Program): string[] {
+  return [
+    ...program.stdout.filter((line) => /^\[[^\]]*\] (warning|error|fatal):/.test(line)),
+    ...program.stderr.filter((line) => !/Task.*demo/.test(line)),
+  ];
 }
 
 /** How often a handler was started for a file. */
@@ -87,73 +82,187 @@ async function nothingLeft(pids: readonly number[]): Promise<void> {
   await waitFor(() => !pids.some(alive), { what: `processes ${pids} to be gone` });
 }
 
-Deno.test("the demo analyzes each of 1,000 files once, reports every one, and leaves no process", async () => {
+for (const ground of GROUNDS) {
+  Deno.test(`the demo ${ground} analyzes each of 1,000 files once, reports every one, and leaves no process`, async () => {
+    await using set = await setUp(ground);
+    await using folder = await folderOf(1_000);
+    await Deno.writeFile(`${folder.path}/image.png`, new Uint8Array([137, 80, 78, 71, 0, 1]));
+    await using demo = await set.run(folder.path);
+    await demo.waitForLine(/Processing task/);
+    const pids = childrenOf(demo.pid);
+    await endsWith(demo, 0);
+    assertEquals(demo.stdout.at(-1), "1000 files: 1000 analyzed, 0 failed");
+    assertEquals(rowsOf(demo).length, 1_000);
+    assertEquals(starts(demo), 1_000);
+    const tasks = await fileTasks(set.client);
+    assertEquals(tasks.length, 1_000);
+    assertTrue(tasks.every(({ status, attempt }) => status === "complete" && attempt === 1));
+    assertTrue(tasks.every(({ percentage }) => percentage === 100));
+    assertMatch(demo.output, /^1000 text files in .*, 1 others left out$/m);
+    assertMatch(
+      demo.output,
+      /^folder 3\/file199\.txt +6,\d{3} +400 +1,400 +20 in line 1 +line 400, file 200/m,
+    );
+    assertEquals(troubles(demo), []);
+    await nothingLeft(pids);
+  });
+
+  Deno.test(`one Ctrl+C ends the demo ${ground} in the middle, and the next run finishes the rest`, async () => {
+    await using set = await setUp(ground);
+    await using folder = await folderOf(FILES);
+    await addLargeFile(folder);
+    await using demo = await set.runOnTerminal("--workers", "1", folder.path);
+    await demo.waitForLine(/Processing task: demo_analyze/);
+    const pids = childrenOf(demo.pid);
+    await demo.type("\x03");
+    await endsWith(demo, 130);
+    await nothingLeft(pids);
+    assertMatch(demo.output, /\[[#.]+\] \d+ % of 201 files/);
+    const stopped = /Stopped after (\d+) of 201 files; to go on: deno task demo -- \/\S+/.exec(
+      demo.output,
+    );
+    const done = Number(stopped?.[1]);
+    assertTrue(done >= 1 && done <= FILES, demo.output);
+
+    await using next = await set.run(folder.path);
+    await endsWith(next, 0);
+    assertMatch(next.output, /^Going on with run 1$/m);
+    assertEquals(next.stdout.at(-1), "201 files: 201 analyzed, 0 failed");
+    assertEquals(starts(next), FILES + 1 - done);
+    assertTrue((await fileTasks(set.client)).every(({ attempt }) => attempt === 1));
+
+    await using again = await set.run(folder.path);
+    await endsWith(again, 0);
+    assertMatch(again.output, /^Beginning run 2$/m);
+    assertEquals(starts(again), FILES + 1);
+  });
+
+  Deno.test(`--fresh ${ground} cancels what is left of a run, begins the next, and touches no other queue`, async () => {
+    await using set = await setUp(ground);
+    await using folder = await folderOf(FILES);
+    await addLargeFile(folder);
+    await using demo = await set.run("--workers", "1", folder.path);
+    await demo.waitForLine(/Processing task: demo_analyze/);
+    demo.signal("SIGTERM");
+    await endsWith(demo, 130);
+    const elsewhere = await set.client.enqueue("of_another_program");
+
+    await using fresh = await set.run("--fresh", folder.path);
+    await endsWith(fresh, 0);
+    assertMatch(fresh.output, /^Beginning run 2$/m);
+    assertEquals(fresh.stdout.at(-1), "201 files: 201 analyzed, 0 failed");
+    assertEquals(starts(fresh), FILES + 1);
+    const first = (await fileTasks(set.client)).filter(({ metadata }) =>
+      metadata["generation"] === 1
+    );
+    assertEquals(first.length, FILES + 1);
+    assertTrue(first.every(({ status }) => status === "complete" || status === "canceled"));
+    assertTrue(first.some(({ status }) => status === "canceled"));
+    assertEquals(await elsewhere.status(), "queued");
+  });
+
+  Deno.test(`a worker of the demo ${ground} that is killed in the middle is replaced, and no file is missing`, async () => {
+    await using set = await setUp(ground);
+    await using folder = await folderOf(FILES);
+    await addLargeFile(folder);
+    await using demo = await set.run("--workers", "1", folder.path);
+    await demo.waitForLine(/Processing task: demo_analyze/);
+    Deno.kill(await workerOf(demo), "SIGKILL");
+    await endsWith(demo, 0);
+    assertEquals(demo.stdout.at(-1), "201 files: 201 analyzed, 0 failed");
+    const crashed = (await fileTasks(set.client)).filter(({ attempt }) => attempt > 1);
+    // The kill may have met it between two files, which then costs none of them anything.
+    assertTrue(crashed.length <= 1);
+    assertTrue(crashed.every(({ crashes, status }) => crashes === 1 && status === "complete"));
+    assertEquals(demo.stdout.filter((line) => line === "[Pool] Worker 0 is ready").length, 2);
+  });
+}
+
+Deno.test("the demo embedded says where its tasks are, and writes nothing but these two files", async () => {
   await using set = await setUp();
-  await using folder = await folderOf(1_000);
-  await Deno.writeFile(`${folder.path}/image.png`, new Uint8Array([137, 80, 78, 71, 0, 1]));
+  await using folder = await folderOf(3);
   await using demo = await set.run(folder.path);
-  await demo.waitForLine(/Processing task/);
-  const pids = childrenOf(demo.pid);
   await endsWith(demo, 0);
-  assertEquals(demo.stdout.at(-1), "1000 files: 1000 analyzed, 0 failed");
-  assertEquals(rowsOf(demo).length, 1_000);
-  assertEquals(starts(demo), 1_000);
-  const tasks = await fileTasks(set.client);
-  assertEquals(tasks.length, 1_000);
-  assertTrue(tasks.every(({ status, attempt }) => status === "complete" && attempt === 1));
-  assertTrue(tasks.every(({ percentage }) => percentage === 100));
-  assertMatch(demo.output, /^1000 text files in .*, 1 others left out$/m);
-  assertMatch(
-    demo.output,
-    /^folder 3\/file199\.txt +6,\d{3} +400 +1,400 +20 in line 1 +line 400, file 200/m,
-  );
-  await nothingLeft(pids);
+  assertTrue(demo.output.includes(`${set.project.folder}/.agentexec`), demo.output);
+  assertEquals([...(await set.project.stores()).keys()].sort(), [
+    ".gitignore",
+    "activity.db",
+    "broker.db",
+  ]);
+  const names = [...Deno.readDirSync(set.project.folder)].map(({ name }) => name).sort();
+  assertEquals(names, [".agentexec", "demo", "deno.json"]);
 });
 
-Deno.test("one Ctrl+C ends the demo in the middle, and the next run finishes the rest", async () => {
+Deno.test("after kill -9 of the demo no process is left, and the next one finishes the run", async () => {
   await using set = await setUp();
   await using folder = await folderOf(FILES);
   await addLargeFile(folder);
-  await using demo = await set.runOnTerminal("--workers", "1", folder.path);
-  await demo.waitForLine(/Processing task: demo_analyze/);
-  const pids = childrenOf(demo.pid);
-  await demo.type("\x03");
-  await endsWith(demo, 130);
+  await using killed = await set.run("--workers", "1", folder.path);
+  await killed.waitForLine(/Processing task: demo_analyze/);
+  const pids = childrenOf(killed.pid);
+  Deno.kill(await supervisorOf(killed), "SIGKILL");
   await nothingLeft(pids);
-  assertMatch(demo.output, /\[[#.]+\] \d+ % of 201 files/);
-  const stopped = /Stopped after (\d+) of 201 files; to go on: deno task demo -- \/\S+/.exec(
-    demo.output,
-  );
-  const done = Number(stopped?.[1]);
-  assertTrue(done >= 1 && done <= FILES, demo.output);
 
   await using next = await set.run(folder.path);
   await endsWith(next, 0);
   assertMatch(next.output, /^Going on with run 1$/m);
   assertEquals(next.stdout.at(-1), "201 files: 201 analyzed, 0 failed");
-  assertEquals(starts(next), FILES + 1 - done);
-  assertTrue((await fileTasks(set.client)).every(({ attempt }) => attempt === 1));
-
-  await using again = await set.run(folder.path);
-  await endsWith(again, 0);
-  assertMatch(again.output, /^Beginning run 2$/m);
-  assertEquals(starts(again), FILES + 1);
 });
 
-Deno.test("a worker killed in the middle is replaced, and no file is missing", async () => {
+Deno.test("two demos at once over one folder share its files, and each reports all of them", async () => {
   await using set = await setUp();
   await using folder = await folderOf(FILES);
   await addLargeFile(folder);
-  await using demo = await set.run("--workers", "1", folder.path);
-  await demo.waitForLine(/Processing task: demo_analyze/);
-  Deno.kill(await workerOf(demo), "SIGKILL");
-  await endsWith(demo, 0);
-  assertEquals(demo.stdout.at(-1), "201 files: 201 analyzed, 0 failed");
-  const crashed = (await fileTasks(set.client)).filter(({ attempt }) => attempt > 1);
-  // The kill may have met it between two files, which then costs none of them anything.
-  assertTrue(crashed.length <= 1);
-  assertTrue(crashed.every(({ crashes, status }) => crashes === 1 && status === "complete"));
-  assertEquals(demo.stdout.filter((line) => line === "[Pool] Worker 0 is ready").length, 2);
+  await using first = await set.run("--workers", "1", folder.path);
+  await first.waitForLine(/Processing task: demo_analyze/);
+  // Held where it is, so that it has no report before the second has looked.
+  const supervisor = await supervisorOf(first);
+  Deno.kill(supervisor, "SIGSTOP");
+  await using second = await set.run("--workers", "1", folder.path);
+  await second.waitForLine(/Worker 0 is ready/);
+  Deno.kill(supervisor, "SIGCONT");
+  for (const demo of [first, second]) {
+    await endsWith(demo, 0);
+    assertEquals(demo.stdout.at(-1), "201 files: 201 analyzed, 0 failed");
+  }
+  assertMatch(second.output, /^Going on with run 1$/m);
+  assertEquals(starts(first) + starts(second), FILES + 1);
+});
+
+Deno.test("a signal at once ends the demo, and leaves no process", async () => {
+  await using set = await setUp();
+  await using folder = await folderOf(FILES);
+  await using demo = await set.run(folder.path);
+  await demo.waitForLine(/text files in/);
+  const pids = childrenOf(demo.pid);
+  demo.signal("SIGTERM");
+  await endsWith(demo, 130);
+  assertMatch(demo.output, /^Stopped (before the workers were started|after \d+ of 200 files)/m);
+  await nothingLeft(pids);
+});
+
+Deno.test("one server alone is refused in one line that names the other", async () => {
+  await using set = await setUp();
+  await using folder = await folderOf(1);
+  for (
+    const [env, problem] of [
+      [
+        { REDIS_URL: sharedRedisUrl() },
+        /^ConfigError: Cannot find the database: .*DATABASE_URL/,
+      ],
+      [
+        { DATABASE_URL: "sqlite:.agentexec/own.db" },
+        /^ConfigError: Cannot find the broker: .*REDIS_URL/,
+      ],
+    ] as const
+  ) {
+    await using demo = await set.runWith(env, folder.path);
+    await endsWith(demo, 1);
+    const [line = "", ...more] = demo.stderr.filter((line) => !/Task.*demo/.test(line));
+    assertMatch(line, problem);
+    assertEquals(more, []);
+    assertEquals([...(await set.project.stores()).keys()], []);
+  }
 });
 
 Deno.test("a file that cannot be read fails its own task, and is in the report", async () => {
@@ -184,69 +293,6 @@ Deno.test("a wrong command line is answered with what is wrong and how it is use
   await using help = await set.run("--help");
   await endsWith(help, 0);
   assertTrue(help.stdout.includes("Usage: deno task demo [options] [DIRECTORY]"));
-});
-
-Deno.test("without servers in the environment the demo starts its own, keeps their data, and stops them last", async () => {
-  await using folder = await folderOf(3);
-  await addLargeFile(folder);
-  await using place = await privatePlace();
-  await using first = await place.run(folder.path);
-  await first.waitForLine(/Processing task/);
-  const pids = childrenOf(first.pid);
-  // Held where it is, so that it cannot be done before the second has looked.
-  first.signal("SIGSTOP");
-  await using second = await place.run(folder.path);
-  await endsWith(second, 1);
-  first.signal("SIGCONT");
-  assertMatch(
-    second.stderr.join("\n"),
-    /^Error: Cannot use \S+\.agentexec\/demo: another demo is using it/,
-  );
-  await endsWith(first, 0);
-  assertEquals(first.stdout.slice(-3), [
-    "4 files: 4 analyzed, 0 failed",
-    "Postgres has stopped",
-    "Redis has stopped",
-  ]);
-  await nothingLeft(pids);
-  assertEquals(await place.running(), []);
-
-  await using third = await place.run(folder.path);
-  await endsWith(third, 0);
-  assertMatch(third.output, /^Beginning run 2$/m);
-  await using fresh = await place.run("--fresh", folder.path);
-  await endsWith(fresh, 0);
-  assertMatch(fresh.output, /^Beginning run 1$/m);
-  assertEquals(await place.running(), []);
-});
-
-Deno.test("after kill -9 of the demo the next one uses the servers that were left and finishes the run", async () => {
-  await using folder = await folderOf(FILES);
-  await using place = await privatePlace();
-  await addLargeFile(folder);
-  await using killed = await place.run("--workers", "1", folder.path);
-  await killed.waitForLine(/Processing task: demo_analyze/);
-  killed.signal("SIGKILL");
-  await killed.exit;
-  assertEquals(await place.running(), ["Redis", "Postgres"]);
-
-  await using next = await place.run("--workers", "1", folder.path);
-  await endsWith(next, 0);
-  assertMatch(next.output, /^Going on with run 1$/m);
-  assertTrue(!next.output.includes("Starting"), next.output);
-  assertEquals(next.stdout.at(-3), "201 files: 201 analyzed, 0 failed");
-  assertEquals(await place.running(), []);
-});
-
-Deno.test("a signal while the servers start leaves none of them", async () => {
-  await using folder = await folderOf(1);
-  await using place = await privatePlace();
-  await using demo = await place.run(folder.path);
-  await demo.waitForLine(/Starting Postgres/);
-  demo.signal("SIGTERM");
-  await endsWith(demo, 130);
-  assertMatch(demo.output, /^Stopped/m);
-  assertEquals(await place.running(), []);
 });
 
 Deno.test("findFiles() leaves out binary files, links, tools' folders, and sorts the rest", async () => {
@@ -314,44 +360,21 @@ Deno.test("TextCounter counts lines as editors show them", () => {
   }
 });
 
-/** A working directory for demos with private servers. */
-async function privatePlace() {
-  const cwd = await Deno.realPath(await Deno.makeTempDir({ prefix: "agentexec-place-" }));
-  // Postgres runs as a user of its own, who has to get there.
-  await Deno.chmod(cwd, 0o755);
-  const folder = `${cwd}/.agentexec/demo`;
-  const { tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", PROJECT)));
-  const [flags = ""] = tasks.demo.replace("deno run ", "").split(" demo/main.ts");
-  const main = new URL("demo/main.ts", PROJECT).pathname;
-  async function servers() {
-    const password = await Deno.readTextFile(`${folder}/password`);
-    const place = { folder, password, isNew: false };
-    const found = [];
-    for (const kind of [redis, postgres]) {
-      const server = await kind.findRunning(place);
-      if (server !== null) found.push({ name: kind.name, server });
-    }
-    return found;
-  }
-  return {
-    run: (...args: string[]) =>
-      runCommand(["deno", "run", ...flags.split(" "), main, ...args], { cwd }),
-    /** The names of its servers that run. */
-    running: async () => (await servers()).map(({ name }) => name),
-    async [Symbol.asyncDispose]() {
-      // What a test that failed has left.
-      for (const { server } of await servers()) await server.stop();
-      await Deno.remove(cwd, { recursive: true });
-    },
-  };
+/** The demo's own process, below that of `deno task`. */
+function supervisorOf(demo: Program): Promise<number> {
+  return processOf(demo, "demo/main.ts");
 }
 
 /** The process of the demo's only worker. */
-async function workerOf(demo: Program): Promise<number> {
+function workerOf(demo: Program): Promise<number> {
+  return processOf(demo, "--preload");
+}
+
+async function processOf(demo: Program, argument: string): Promise<number> {
   for (const pid of childrenOf(demo.pid)) {
-    if ((await commandLineOf(pid)).includes("--preload")) return pid;
+    if ((await commandLineOf(pid)).includes(argument)) return pid;
   }
-  throw new Error(`Cannot find the worker of the demo:\n${demo.output}`);
+  throw new Error(`Cannot find a process of the demo with ${argument}:\n${demo.output}`);
 }
 
 async function commandLineOf(pid: number): Promise<string> {

@@ -94,9 +94,8 @@ async function install(packages: readonly string[]): Promise<void> {
 }
 
 async function apt(args: readonly string[]): Promise<void> {
-  // By way of a shell, which the demo may run anyway: a list that names apt-get is noise where there is none.
-  const { code, stdout, stderr } = await new Deno.Command("sh", {
-    args: ["-c", 'exec apt-get "$@"', "apt-get", ...args],
+  const { code, stdout, stderr } = await new Deno.Command("apt-get", {
+    args: [...args],
     env: { DEBIAN_FRONTEND: "noninteractive" },
     stdin: "null",
   }).output();

@@ -5,7 +5,8 @@
  */
 import { type CommandOptions, type Program, runCommand } from "./processes.ts";
 
-const CHECKOUT = new URL("../../", import.meta.url);
+/** This repository. */
+export const CHECKOUT = new URL("../../", import.meta.url);
 
 /** A project in a temporary folder. */
 export interface Project extends AsyncDisposable {
@@ -36,13 +37,14 @@ export const EMBEDDED_FLAGS: readonly string[] = [
   "--allow-run=deno",
 ];
 
-/** Makes a project of these files. */
+/** Makes a project of these files, with the tasks of this checkout. */
 export async function makeProject(files: Readonly<Record<string, string>>): Promise<Project> {
   const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "agentexec-project-" }));
-  const { imports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", CHECKOUT)));
+  const { imports, tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", CHECKOUT)));
   const all = {
     "deno.json": JSON.stringify({
       imports: { ...imports, "@agentexec/core": new URL("mod.ts", CHECKOUT).href },
+      tasks,
       lock: false,
     }),
     ...files,
