@@ -19,7 +19,8 @@ import { adapt, type Opened } from "./node_sqlite.ts";
 
 /** How long a statement waits for another connection's write. */
 const BUSY_MS = 5_000;
-const LONGEST_PAUSE_MS = 20;
+/** Short, as others may write with hardly a break: whoever looks seldom then finds the lock taken for seconds. */
+const LONGEST_PAUSE_MS = 8;
 
 /** A dialect on a file, which is made where it is not there. Opens it at first use. */
 export function sqliteDialect(path: string): SqliteDialect {
