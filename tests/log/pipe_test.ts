@@ -3,7 +3,7 @@ import { ChildProcess } from "../../src/process/child.ts";
 import { LineParser } from "../../src/process/marked_lines.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { within } from "../support/wait.ts";
-import { collectRecords, textOf } from "./support.ts";
+import { collectRecords } from "./support.ts";
 
 const WORKER = new URL("fixtures/piping_worker.ts", import.meta.url).pathname;
 
