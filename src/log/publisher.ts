@@ -28,12 +28,12 @@ export interface LogPublisherOptions {
   /** Writes one line to the pipe that the supervisor always drains. */
   readonly fallback: (line: string) => void;
   /**
-   * How long one publish may take, in milliseconds. Without an end, a supervisor that is slow costs the oldest
-   * records, and standard error takes none of them.
+   * Whether a publish may take as long as it takes: for where the same reader is at the end of both ways, so that
+   * what the one does not take, the other does not take either. A reader that is slow then costs the oldest records.
    *
-   * @default {2000}
+   * @default {false}
    */
-  readonly publishMs?: number;
+  readonly patient?: boolean;
   /**
    * The most bytes that wait to be sent.
    *
@@ -42,6 +42,8 @@ export interface LogPublisherOptions {
   readonly maxBufferedBytes?: number;
 }
 
+/** How long one publish may take. */
+const PUBLISH_MS = 2_000;
 /** The waits between the tries of one frame, while the broker is not known to be away. */
 const RETRY_MS = [50, 200];
 /** How long the end may take, a little less than the second that its caller grants. */
@@ -91,7 +93,7 @@ export class LogPublisher {
 
   /** Makes a publisher; it sends nothing before its first record. */
   constructor(options: LogPublisherOptions) {
-    this.#options = { maxBufferedBytes: 1024 * 1024, publishMs: 2_000, ...options };
+    this.#options = { maxBufferedBytes: 1024 * 1024, patient: false, ...options };
   }
 
   /** Takes a record, with the current run's facts among its properties. Never throws, never waits. */
@@ -117,8 +119,8 @@ export class LogPublisher {
   }
 
   /**
-   * Sends what waits and says bye, within a second; what could not be sent by then is written to standard
-   * error. May be called twice. A record that comes later goes to standard error.
+   * Sends what waits and says bye, within a second unless patient; what could not be sent by then is written to
+   * standard error. May be called twice. A record that comes later goes to standard error.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -143,7 +145,7 @@ export class LogPublisher {
 
   async #close(): Promise<void> {
     this.#closing.abort();
-    const cancel = after(CLOSE_MS, () => {
+    const cancel = this.#after(CLOSE_MS, () => {
       // The broker is away: the pipe takes what is left, and the supervisor waits for no bye.
       this.#ended = true;
       this.spill();
@@ -205,10 +207,15 @@ export class LogPublisher {
         cancel();
         resolve(success);
       };
-      const cancel = after(this.#options.publishMs, () => end(false));
+      const cancel = this.#after(PUBLISH_MS, () => end(false));
       this.#giveUp = () => end(false);
       Promise.resolve(message).then(this.#options.publish).then(() => end(true), () => end(false));
     });
+  }
+
+  /** Calls `action` once the time is up, where that ends anything. */
+  #after(ms: number, action: () => void): () => void {
+    return this.#options.patient ? () => {} : after(ms, action);
   }
 
   #frame(entries: readonly Entry[], seq: number, bye: boolean): string {

@@ -1,7 +1,7 @@
 /**
  * Messages from a child on its standard output, among whatever else is written there. A message travels in lines
- * that each hold the child's mark, a random text that nothing writes by accident: what stands before a mark, and
- * every line without one, is ordinary output.
+ * that each hold the child's mark, a random text that nothing writes by accident. Without what stands from a mark to
+ * the end of its line, the stream is what it would be if nothing had been sent: ordinary output.
  *
  * @module
  */
@@ -59,8 +59,10 @@ export interface LineParserOptions {
 /** Parts the text of a stream into lines of ordinary output and messages. */
 export class LineParser {
   readonly #options: LineParserOptions;
-  /** The beginning of a line. */
+  /** What came since the last newline. */
   #rest = "";
+  /** The beginning of a line of ordinary output that a message fell into. */
+  #open = "";
   /** The beginning of a message. */
   #message = "";
 
@@ -73,21 +75,21 @@ export class LineParser {
     const lines = (this.#rest + text).split("\n");
     this.#rest = lines.pop() ?? "";
     for (const line of lines) this.#line(line);
-    // No line of a message begins in what is cut off here: it would have ended by now.
-    this.#rest = this.#cut(this.#rest, LONGEST_LINE + MARKED_BYTES);
+    // No line of a message begins in what is handed on here: it would have ended by now.
+    if (this.#rest.length > LONGEST_LINE + MARKED_BYTES) this.#rest = this.#cut(this.#rest);
   }
 
   /** Takes what the stream ended with, where that is no whole line. */
   end(): void {
-    if (this.#rest !== "") this.#line(this.#rest);
+    if (this.#open + this.#rest !== "") this.#line(this.#rest);
     this.#rest = "";
   }
 
   #line(line: string): void {
     const { mark, onLine } = this.#options;
     const at = mark === undefined ? -1 : line.indexOf(mark);
-    if (mark === undefined || at < 0) return onLine(this.#cut(line, LONGEST_LINE));
-    if (at > 0) onLine(this.#cut(line.slice(0, at), LONGEST_LINE));
+    if (mark === undefined || at < 0) return onLine(this.#cut(line));
+    this.#open = this.#cut(line.slice(0, at));
     this.#part(line.slice(at + mark.length));
   }
 
@@ -100,10 +102,12 @@ export class LineParser {
     this.#options.onMessage?.(message);
   }
 
-  /** Hands on the beginning of a text that is longer than `most`, in pieces; gives what is left. */
-  #cut(text: string, most: number): string {
+  /** Goes on with the line of ordinary output: hands on in pieces what is too long for one, gives what is left. */
+  #cut(more: string): string {
+    const text = this.#open + more;
+    this.#open = "";
     let start = 0;
-    while (text.length - start > most) {
+    while (text.length - start > LONGEST_LINE) {
       // A character of two code units stays whole.
       const last = text.charCodeAt(start + LONGEST_LINE - 1);
       const end = start + LONGEST_LINE - (last >= 0xd800 && last <= 0xdbff ? 1 : 0);

@@ -102,8 +102,7 @@ class Worker {
       pid: Deno.pid,
       publish: say,
       fallback: writeToStderr,
-      // Where the pipe takes nothing, standard error takes nothing either: whoever reads both is busy.
-      ...(boot.channel.kind === "pipe" ? { publishMs: Infinity } : {}),
+      patient: boot.channel.kind === "pipe",
     });
     await takeOverLogging(publisher);
     captureConsole();
@@ -209,7 +208,9 @@ class Worker {
       }).catch((error: Error) => writeToStderr(error.message));
     await limited("the handlers' database", this.#handlerDatabase?.destroy() ?? Promise.resolve());
     await limited("the activity store", this.#store.close());
-    await limited("the log", this.#publisher.close());
+    const log = this.#publisher.close();
+    // A pipe is read, or broken: a supervisor that is busy gets each last line once, however late.
+    await (this.#boot.channel.kind === "pipe" ? log : limited("the log", log));
     await limited("the broker", this.#broker.close());
   }
 }
