@@ -1,7 +1,7 @@
 import { TaskFailedError } from "@agentexec/core";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { die, echo, hold, offspring } from "../fixtures/tasks.ts";
-import { recordLogs, startPool, type TestPool } from "../support/pools.ts";
+import { poolTest, recordLogs, startPool, type TestPool } from "../support/pools.ts";
 import { alive } from "../support/process_table.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -11,21 +11,26 @@ async function running({ pool }: TestPool, agentId: string): Promise<void> {
   });
 }
 
-Deno.test("a task whose worker is killed runs again in the worker's replacement, charged one crash", async () => {
-  await using _ = await recordLogs();
-  await using started = await startPool();
-  const { pool } = started;
-  const task = await pool.enqueue(hold, { ms: 1_500 });
-  await running(started, task.agentId);
-  Deno.kill(pool.workers[0]!.pid!, "SIGKILL");
-  assertEquals(await task.result(), "held");
-  const detail = await pool.activity.detail(task.agentId);
-  assertEquals([detail?.attempt, detail?.crashes, detail?.failures], [2, 1, 0]);
-  assertEquals(pool.workers[0]!.restarts, 1);
-  assertTrue(
-    detail?.log.some((line) => /died while the task ran in it: .*SIGKILL/.test(line.message ?? "")),
-  );
-});
+poolTest(
+  "a task whose worker is killed runs again in the worker's replacement, charged one crash",
+  async (startPool) => {
+    await using _ = await recordLogs();
+    await using started = await startPool();
+    const { pool } = started;
+    const task = await pool.enqueue(hold, { ms: 1_500 });
+    await running(started, task.agentId);
+    Deno.kill(pool.workers[0]!.pid!, "SIGKILL");
+    assertEquals(await task.result(), "held");
+    const detail = await pool.activity.detail(task.agentId);
+    assertEquals([detail?.attempt, detail?.crashes, detail?.failures], [2, 1, 0]);
+    assertEquals(pool.workers[0]!.restarts, 1);
+    assertTrue(
+      detail?.log.some((line) =>
+        /died while the task ran in it: .*SIGKILL/.test(line.message ?? "")
+      ),
+    );
+  },
+);
 
 const deaths: [string, RegExp][] = [
   ["exit", /exit code 0/],
@@ -33,25 +38,30 @@ const deaths: [string, RegExp][] = [
   ["timer", /thrown in a timer/],
 ];
 for (const [how, cause] of deaths) {
-  Deno.test(`a task that ends its process (${how}) does so three times, then ends with what killed it`, async () => {
-    await using _ = await recordLogs();
-    await using started = await startPool({ numWorkers: 2 });
-    const { pool } = started;
-    const pill = await pool.enqueue(die, { how });
-    const innocents = await pool.enqueueMany(
-      echo,
-      Array.from({ length: 50 }, (_, i) => ({ text: `${i}` })),
-    );
-    const error = await assertRejects(() => pill.result(), TaskFailedError);
-    assertEquals(error.attempts, 3);
-    const detail = await pool.activity.detail(pill.agentId);
-    assertEquals([detail?.status, detail?.crashes], ["error", 3]);
-    assertMatch(detail?.error ?? "", cause);
-    for (const innocent of innocents) assertEquals((await innocent.result()).text.length > 0, true);
-  });
+  poolTest(
+    `a task that ends its process (${how}) does so three times, then ends with what killed it`,
+    async (startPool) => {
+      await using _ = await recordLogs();
+      await using started = await startPool({ numWorkers: 2 });
+      const { pool } = started;
+      const pill = await pool.enqueue(die, { how });
+      const innocents = await pool.enqueueMany(
+        echo,
+        Array.from({ length: 50 }, (_, i) => ({ text: `${i}` })),
+      );
+      const error = await assertRejects(() => pill.result(), TaskFailedError);
+      assertEquals(error.attempts, 3);
+      const detail = await pool.activity.detail(pill.agentId);
+      assertEquals([detail?.status, detail?.crashes], ["error", 3]);
+      assertMatch(detail?.error ?? "", cause);
+      for (const innocent of innocents) {
+        assertEquals((await innocent.result()).text.length > 0, true);
+      }
+    },
+  );
 }
 
-Deno.test("what a handler started is gone with its worker", async () => {
+poolTest("what a handler started is gone with its worker", async (startPool) => {
   await using _ = await recordLogs();
   await using started = await startPool({ permissions: { run: ["sleep"] } });
   const { pool } = started;
@@ -66,29 +76,37 @@ Deno.test("what a handler started is gone with its worker", async () => {
   await waitFor(() => !alive(child), { what: `process ${child} to be gone` });
 });
 
-Deno.test("a task with a context that no longer passes its schema ends in an error that says so", async () => {
-  await using _ = await recordLogs();
-  await using started = await startPool();
-  const task = await started.pool.enqueue("echo", { text: 7 });
-  const error = await assertRejects(() => task.result(), TaskFailedError);
-  assertMatch(error.message, /echo/);
-});
+poolTest(
+  "a task with a context that no longer passes its schema ends in an error that says so",
+  async (startPool) => {
+    await using _ = await recordLogs();
+    await using started = await startPool();
+    const task = await started.pool.enqueue("echo", { text: 7 });
+    const error = await assertRejects(() => task.result(), TaskFailedError);
+    assertMatch(error.message, /echo/);
+  },
+);
 
-Deno.test("a task whose name no worker knows goes back to the queue with a delay, charged nothing", async () => {
-  await using log = await recordLogs();
-  await using started = await startPool();
-  const { pool } = started;
-  const task = await pool.enqueue("nobody_knows", { a: 1 });
-  await waitFor(async () => (await pool.depth()).delayed === 1, { what: "the task to be delayed" });
-  await waitFor(
-    () => log.messages().some((line) => line.includes("knows the task 'nobody_knows'")),
-    {
-      what: "the warning",
-    },
-  );
-  const detail = await pool.activity.detail(task.agentId);
-  assertEquals([detail?.status, detail?.crashes, detail?.failures], ["queued", 0, 0]);
-});
+poolTest(
+  "a task whose name no worker knows goes back to the queue with a delay, charged nothing",
+  async (startPool) => {
+    await using log = await recordLogs();
+    await using started = await startPool();
+    const { pool } = started;
+    const task = await pool.enqueue("nobody_knows", { a: 1 });
+    await waitFor(async () => (await pool.depth()).delayed === 1, {
+      what: "the task to be delayed",
+    });
+    await waitFor(
+      () => log.messages().some((line) => line.includes("knows the task 'nobody_knows'")),
+      {
+        what: "the warning",
+      },
+    );
+    const detail = await pool.activity.detail(task.agentId);
+    assertEquals([detail?.status, detail?.crashes, detail?.failures], ["queued", 0, 0]);
+  },
+);
 
 Deno.test("a pool goes on after its Redis lost everything, idle or at work", async () => {
   await using _ = await recordLogs();
@@ -128,26 +146,29 @@ Deno.test("a pool goes on after its Redis was killed and came back", async () =>
   assertEquals(pool.workers.map((worker) => worker.restarts), [0, 0]);
 });
 
-Deno.test("a stop that waits for nothing puts what it cut off back to the head of the queue, charged nothing", async () => {
-  await using _ = await recordLogs();
-  await using started = await startPool();
-  const { pool } = started;
-  const task = await pool.enqueue(hold, { ms: 60_000 });
-  const next = await pool.enqueue(echo, { text: "next" });
-  await running(started, task.agentId);
-  const report = await pool.shutdown({ timeout: { seconds: 0 } });
-  assertEquals(report, { drained: false, cutOff: [task.agentId] });
-  const { waiting, running: left } = await pool.depth();
-  assertEquals([waiting, left], [2, 0]);
-  const detail = await pool.activity.detail(task.agentId);
-  assertEquals([detail?.status, detail?.crashes, detail?.failures], ["queued", 0, 0]);
-  await pool.start();
-  await running(started, task.agentId);
-  assertEquals(await pool.cancel(task.agentId), "requested");
-  assertEquals((await next.result()).text, "next");
-});
+poolTest(
+  "a stop that waits for nothing puts what it cut off back to the head of the queue, charged nothing",
+  async (startPool) => {
+    await using _ = await recordLogs();
+    await using started = await startPool();
+    const { pool } = started;
+    const task = await pool.enqueue(hold, { ms: 60_000 });
+    const next = await pool.enqueue(echo, { text: "next" });
+    await running(started, task.agentId);
+    const report = await pool.shutdown({ timeout: { seconds: 0 } });
+    assertEquals(report, { drained: false, cutOff: [task.agentId] });
+    const { waiting, running: left } = await pool.depth();
+    assertEquals([waiting, left], [2, 0]);
+    const detail = await pool.activity.detail(task.agentId);
+    assertEquals([detail?.status, detail?.crashes, detail?.failures], ["queued", 0, 0]);
+    await pool.start();
+    await running(started, task.agentId);
+    assertEquals(await pool.cancel(task.agentId), "requested");
+    assertEquals((await next.result()).text, "next");
+  },
+);
 
-Deno.test("a stop told to cancel cancels what it cuts off, in row and queue", async () => {
+poolTest("a stop told to cancel cancels what it cuts off, in row and queue", async (startPool) => {
   await using _ = await recordLogs();
   await using started = await startPool();
   const { pool } = started;
@@ -158,7 +179,7 @@ Deno.test("a stop told to cancel cancels what it cuts off, in row and queue", as
   assertEquals(await pool.depth(), { waiting: 0, delayed: 0, running: 0, oldestMs: null });
 });
 
-Deno.test("a graceful shutdown waits for what runs and takes nothing new", async () => {
+poolTest("a graceful shutdown waits for what runs and takes nothing new", async (startPool) => {
   await using _ = await recordLogs();
   await using started = await startPool();
   const { pool } = started;

@@ -1,7 +1,7 @@
 import { TaskFailedError } from "@agentexec/core";
 import { assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
 import { reach, rights } from "../fixtures/tasks.ts";
-import { recordLogs, startPool } from "../support/pools.ts";
+import { poolTest, recordLogs, startPool } from "../support/pools.ts";
 
 /** The host of a server that answers every request. */
 function startTarget() {
@@ -13,64 +13,70 @@ function startTarget() {
   return { host, [Symbol.asyncDispose]: () => server.shutdown() };
 }
 
-Deno.test("a handler without a grant fails with a message that names the permission it lacks", async () => {
-  await using _ = await recordLogs();
-  await using target = startTarget();
-  await using started = await startPool();
-  const { pool } = started;
-  const cases: [string, string, RegExp][] = [
-    [
-      "read",
-      "/etc/passwd",
-      /NotCapable: Requires read access to "\/etc\/passwd"[\s\S]*permissions: \{ read: /,
-    ],
-    [
-      "write",
-      "/tmp/agentexec-denied",
-      /NotCapable: Requires write access[\s\S]*permissions: \{ write: /,
-    ],
-    [
-      "net",
-      `http://${target.host}/`,
-      /NotCapable: Requires net access to "127\.0\.0\.1:\d+"[\s\S]*permissions: \{ net: /,
-    ],
-    ["run", "sh", /NotCapable: Requires run access to "sh"[\s\S]*permissions: \{ run: /],
-    [
-      "ffi",
-      "/usr/lib/x86_64-linux-gnu/libc.so.6",
-      /NotCapable: Requires ffi access[\s\S]*permissions: \{ ffi: /,
-    ],
-    ["sys", "", /NotCapable: Requires sys access to "hostname"[\s\S]*permissions: \{ sys: /],
-  ];
-  for (const [what, where, pattern] of cases) {
-    const task = await pool.enqueue(reach, { what, where });
-    const error = await assertRejects(() => task.result(), TaskFailedError);
-    const detail = await pool.activity.detail(task.agentId);
-    assertMatch(`${error.message}\n${detail?.error}`, pattern);
-  }
-});
-
-Deno.test("an ungranted variable reads undefined, and the error that follows from it names the grant", async () => {
-  const name = "AGENTS_TEST_SECRET";
-  Deno.env.set(name, "s3cret");
-  try {
+poolTest(
+  "a handler without a grant fails with a message that names the permission it lacks",
+  async (startPool) => {
     await using _ = await recordLogs();
+    await using target = startTarget();
     await using started = await startPool();
     const { pool } = started;
-    const read = await pool.enqueue(reach, { what: "env", where: name });
-    assertEquals(await read.result(), null);
-    const needed = await pool.enqueue(reach, { what: "env required", where: name });
-    const error = await assertRejects(() => needed.result(), TaskFailedError);
-    assertMatch(
-      error.message,
-      /AGENTS_TEST_SECRET is set here but not granted: permissions: \{ env: \["AGENTS_TEST_SECRET"\] \}/,
-    );
-  } finally {
-    Deno.env.delete(name);
-  }
-});
+    const cases: [string, string, RegExp][] = [
+      [
+        "read",
+        "/etc/passwd",
+        /NotCapable: Requires read access to "\/etc\/passwd"[\s\S]*permissions: \{ read: /,
+      ],
+      [
+        "write",
+        "/tmp/agentexec-denied",
+        /NotCapable: Requires write access[\s\S]*permissions: \{ write: /,
+      ],
+      [
+        "net",
+        `http://${target.host}/`,
+        /NotCapable: Requires net access to "127\.0\.0\.1:\d+"[\s\S]*permissions: \{ net: /,
+      ],
+      ["run", "sh", /NotCapable: Requires run access to "sh"[\s\S]*permissions: \{ run: /],
+      [
+        "ffi",
+        "/usr/lib/x86_64-linux-gnu/libc.so.6",
+        /NotCapable: Requires ffi access[\s\S]*permissions: \{ ffi: /,
+      ],
+      ["sys", "", /NotCapable: Requires sys access to "hostname"[\s\S]*permissions: \{ sys: /],
+    ];
+    for (const [what, where, pattern] of cases) {
+      const task = await pool.enqueue(reach, { what, where });
+      const error = await assertRejects(() => task.result(), TaskFailedError);
+      const detail = await pool.activity.detail(task.agentId);
+      assertMatch(`${error.message}\n${detail?.error}`, pattern);
+    }
+  },
+);
 
-Deno.test("what a list grants works, and only that", async () => {
+poolTest(
+  "an ungranted variable reads undefined, and the error that follows from it names the grant",
+  async (startPool) => {
+    const name = "AGENTS_TEST_SECRET";
+    Deno.env.set(name, "s3cret");
+    try {
+      await using _ = await recordLogs();
+      await using started = await startPool();
+      const { pool } = started;
+      const read = await pool.enqueue(reach, { what: "env", where: name });
+      assertEquals(await read.result(), null);
+      const needed = await pool.enqueue(reach, { what: "env required", where: name });
+      const error = await assertRejects(() => needed.result(), TaskFailedError);
+      assertMatch(
+        error.message,
+        /AGENTS_TEST_SECRET is set here but not granted: permissions: \{ env: \["AGENTS_TEST_SECRET"\] \}/,
+      );
+    } finally {
+      Deno.env.delete(name);
+    }
+  },
+);
+
+poolTest("what a list grants works, and only that", async (startPool) => {
   const name = "AGENTS_TEST_GRANTED";
   const dir = await Deno.makeTempDir();
   Deno.env.set(name, "yes");
@@ -141,14 +147,17 @@ Deno.test("a worker's effective rights are its pool's lists and the addresses of
   }
 });
 
-Deno.test("code that is not in the cache cannot be loaded, whatever it is imported from", async () => {
-  await using _ = await recordLogs();
-  await using target = startTarget();
-  await using started = await startPool();
-  for (
-    const where of [`http://${target.host}/mod.ts`, "npm:left-pad@1.0.0", "jsr:@std/bytes@1.0.0"]
-  ) {
-    const task = await started.pool.enqueue(reach, { what: "import", where });
-    await assertRejects(() => task.result(), TaskFailedError);
-  }
-});
+poolTest(
+  "code that is not in the cache cannot be loaded, whatever it is imported from",
+  async (startPool) => {
+    await using _ = await recordLogs();
+    await using target = startTarget();
+    await using started = await startPool();
+    for (
+      const where of [`http://${target.host}/mod.ts`, "npm:left-pad@1.0.0", "jsr:@std/bytes@1.0.0"]
+    ) {
+      const task = await started.pool.enqueue(reach, { what: "import", where });
+      await assertRejects(() => task.result(), TaskFailedError);
+    }
+  },
+);

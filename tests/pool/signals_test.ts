@@ -1,30 +1,38 @@
 import { Client } from "@agentexec/core";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { die, echo, hold, offspring } from "../fixtures/tasks.ts";
-import { alive, childrenOf, type Program, runCommand, runProgram } from "../support/processes.ts";
-import { sharedPostgres, startRedis } from "../support/servers.ts";
+import {
+  alive,
+  childrenOf,
+  type Program,
+  PROGRAM_FLAGS,
+  runCommand,
+  runProgram,
+} from "../support/processes.ts";
+import { type Ground, onBothGrounds, openStores } from "../support/stores.ts";
 import { waitFor } from "../support/wait.ts";
 
 /** Stores, a producer, and the environment of the programs that share them. */
-async function setUp() {
-  const redis = await startRedis();
-  const database = await sharedPostgres().freshDatabase();
-  const client = new Client({
-    brokerUrl: redis.url,
-    databaseUrl: database.url,
-    queueName: "fixture",
-  });
+async function setUp(ground: Ground) {
+  const stores = await openStores(ground);
+  const { brokerUrl, databaseUrl } = stores;
+  const client = new Client({ brokerUrl, databaseUrl, queueName: "fixture" });
   await client.migrate();
-  const env = { REDIS_URL: redis.url, DATABASE_URL: database.url, AGENTEXEC_NUM_WORKERS: "2" };
+  const env = {
+    AGENTEXEC_BROKER_URL: brokerUrl,
+    AGENTEXEC_DATABASE_URL: databaseUrl,
+    AGENTEXEC_NUM_WORKERS: "2",
+  };
+  const flags = [...PROGRAM_FLAGS, ...stores.flags];
   return {
     client,
-    redis,
-    run: (more: Record<string, string> = {}) => runProgram("pool.ts", { env: { ...env, ...more } }),
+    run: (more: Record<string, string> = {}) =>
+      runProgram("pool.ts", { flags, env: { ...env, ...more } }),
     env,
+    flags,
     async [Symbol.asyncDispose]() {
       await client.close();
-      await redis[Symbol.asyncDispose]();
-      await database[Symbol.asyncDispose]();
+      await stores[Symbol.asyncDispose]();
     },
   };
 }
@@ -41,21 +49,24 @@ async function nothingLeft(pids: readonly number[]): Promise<void> {
   await waitFor(() => pids.every((pid) => !alive(pid)), { what: `processes ${pids} to be gone` });
 }
 
-Deno.test("SIGTERM lets a running task complete, then the program ends by itself with exit code 0", async () => {
-  await using set = await setUp();
-  await using program = await set.run();
-  const task = await set.client.enqueue(hold, { ms: 2_000 });
-  await running(set.client, task.agentId);
-  const pids = childrenOf(program.pid);
-  assertTrue(pids.length >= 3, "two workers and a guardian");
-  program.signal("SIGTERM");
-  assertEquals(await program.exit, { code: 0, signal: null });
-  assertEquals(await task.status(), "complete");
-  await nothingLeft(pids);
-});
+onBothGrounds(
+  "SIGTERM lets a running task complete, then the program ends by itself with exit code 0",
+  async (ground) => {
+    await using set = await setUp(ground);
+    await using program = await set.run();
+    const task = await set.client.enqueue(hold, { ms: 2_000 });
+    await running(set.client, task.agentId);
+    const pids = childrenOf(program.pid);
+    assertTrue(pids.length >= 3, "two workers and a guardian");
+    program.signal("SIGTERM");
+    assertEquals(await program.exit, { code: 0, signal: null });
+    assertEquals(await task.status(), "complete");
+    await nothingLeft(pids);
+  },
+);
 
-Deno.test("five SIGTERMs within half a second are one stop", async () => {
-  await using set = await setUp();
+onBothGrounds("five SIGTERMs within half a second are one stop", async (ground) => {
+  await using set = await setUp(ground);
   await using program = await set.run();
   const task = await set.client.enqueue(hold, { ms: 1_500 });
   await running(set.client, task.agentId);
@@ -67,8 +78,8 @@ Deno.test("five SIGTERMs within half a second are one stop", async () => {
   assertEquals(await task.status(), "complete");
 });
 
-Deno.test("one Ctrl+C under deno task lets a task of two seconds complete", async () => {
-  await using set = await setUp();
+onBothGrounds("one Ctrl+C under deno task lets a task of two seconds complete", async (ground) => {
+  await using set = await setUp(ground);
   await using program = await onTerminal(set.env);
   const task = await set.client.enqueue(hold, { ms: 2_000 });
   await running(set.client, task.agentId);
@@ -77,91 +88,106 @@ Deno.test("one Ctrl+C under deno task lets a task of two seconds complete", asyn
   assertEquals(await task.status(), "complete");
 });
 
-Deno.test("a second Ctrl+C more than a second after the first forces the stop, and the task is back in the queue", async () => {
-  await using set = await setUp();
-  await using program = await onTerminal(set.env);
-  const task = await set.client.enqueue(hold, { ms: 60_000 });
-  await running(set.client, task.agentId);
-  const pids = childrenOf(program.pid);
-  await program.type("\x03");
-  await program.waitForLine(/Stopping/);
-  const since = performance.now();
-  await waitFor(() => performance.now() - since > 1_500, { what: "a second and a half to pass" });
-  await program.type("\x03");
-  assertEquals((await program.exit).code, 1);
-  await nothingLeft(pids);
-  assertEquals(await task.status(), "queued");
-  assertEquals((await set.client.depth()).waiting, 1);
-});
+onBothGrounds(
+  "a second Ctrl+C more than a second after the first forces the stop, and the task is back in the queue",
+  async (ground) => {
+    await using set = await setUp(ground);
+    await using program = await onTerminal(set.env);
+    const task = await set.client.enqueue(hold, { ms: 60_000 });
+    await running(set.client, task.agentId);
+    const pids = childrenOf(program.pid);
+    await program.type("\x03");
+    await program.waitForLine(/Stopping/);
+    const since = performance.now();
+    await waitFor(() => performance.now() - since > 1_500, { what: "a second and a half to pass" });
+    await program.type("\x03");
+    assertEquals((await program.exit).code, 1);
+    await nothingLeft(pids);
+    assertEquals(await task.status(), "queued");
+    assertEquals((await set.client.depth()).waiting, 1);
+  },
+);
 
-Deno.test("SIGTERM while the pool starts ends the program, and leaves no process", async () => {
-  await using set = await setUp();
-  await using program = await set.run();
-  const pids = await waitFor(() => {
-    const children = childrenOf(program.pid);
-    return children.length > 0 ? children : undefined;
-  }, { what: "a first child" });
-  program.signal("SIGTERM");
-  assertEquals((await program.exit).signal, null);
-  await nothingLeft(pids);
-});
+onBothGrounds(
+  "SIGTERM while the pool starts ends the program, and leaves no process",
+  async (ground) => {
+    await using set = await setUp(ground);
+    await using program = await set.run();
+    const pids = await waitFor(() => {
+      const children = childrenOf(program.pid);
+      return children.length > 0 ? children : undefined;
+    }, { what: "a first child" });
+    program.signal("SIGTERM");
+    assertEquals((await program.exit).signal, null);
+    await nothingLeft(pids);
+  },
+);
 
-Deno.test("a supervisor that is stopped leaves another one on its queue untouched", async () => {
-  await using set = await setUp();
-  await using first = await set.run();
-  await using second = await set.run();
-  await first.waitForLine(/ready/i);
-  await second.waitForLine(/ready/i);
-  first.signal("SIGTERM");
-  assertEquals(await first.exit, { code: 0, signal: null });
-  const pids = childrenOf(second.pid);
-  const tasks = await set.client.enqueueMany(
-    echo,
-    Array.from({ length: 20 }, (_, i) => ({ text: `${i}` })),
-  );
-  for (const task of tasks) await task.result();
-  assertEquals(childrenOf(second.pid).sort(), pids.sort());
-  second.signal("SIGTERM");
-  assertEquals(await second.exit, { code: 0, signal: null });
-});
+onBothGrounds(
+  "a supervisor that is stopped leaves another one on its queue untouched",
+  async (ground) => {
+    await using set = await setUp(ground);
+    await using first = await set.run();
+    await using second = await set.run();
+    await first.waitForLine(/ready/i);
+    await second.waitForLine(/ready/i);
+    first.signal("SIGTERM");
+    assertEquals(await first.exit, { code: 0, signal: null });
+    const pids = childrenOf(second.pid);
+    const tasks = await set.client.enqueueMany(
+      echo,
+      Array.from({ length: 20 }, (_, i) => ({ text: `${i}` })),
+    );
+    for (const task of tasks) await task.result();
+    assertEquals(childrenOf(second.pid).sort(), pids.sort());
+    second.signal("SIGTERM");
+    assertEquals(await second.exit, { code: 0, signal: null });
+  },
+);
 
-Deno.test("after kill -9 of the supervisor no worker and nothing that a handler started is left, spinning or not", async () => {
-  await using set = await setUp();
-  await using program = await set.run({ AGENTS_TEST_RUN: "sleep" });
-  const child = await set.client.enqueue(offspring);
-  const spinning = await set.client.enqueue(die, { how: "spin" });
-  await running(set.client, spinning.agentId);
-  const grandchild = await waitFor(async () => {
-    const said = (await set.client.activity.detail(child.agentId))?.message ?? "";
-    return /^\d+$/.test(said) ? Number(said) : undefined;
-  }, { what: "the grandchild's pid", timeoutMs: 20_000 });
-  const pids = [...childrenOf(program.pid), grandchild];
-  program.signal("SIGKILL");
-  await program.exit;
-  await nothingLeft(pids);
-});
+onBothGrounds(
+  "after kill -9 of the supervisor no worker and nothing that a handler started is left, spinning or not",
+  async (ground) => {
+    await using set = await setUp(ground);
+    await using program = await set.run({ AGENTS_TEST_RUN: "sleep" });
+    const child = await set.client.enqueue(offspring);
+    const spinning = await set.client.enqueue(die, { how: "spin" });
+    await running(set.client, spinning.agentId);
+    const grandchild = await waitFor(async () => {
+      const said = (await set.client.activity.detail(child.agentId))?.message ?? "";
+      return /^\d+$/.test(said) ? Number(said) : undefined;
+    }, { what: "the grandchild's pid", timeoutMs: 20_000 });
+    const pids = [...childrenOf(program.pid), grandchild];
+    program.signal("SIGKILL");
+    await program.exit;
+    await nothingLeft(pids);
+  },
+);
 
-Deno.test("SIGKILL of everything in the middle of a drain gives its tasks to the next supervisor within 15 s", async () => {
-  await using set = await setUp();
-  await using program = await set.run();
-  const task = await set.client.enqueue(hold, { ms: 4_000 });
-  await running(set.client, task.agentId);
-  program.signal("SIGTERM");
-  await program.waitForLine(/Stopping/);
-  const pids = childrenOf(program.pid);
-  for (const pid of [program.pid, ...pids]) {
-    if (alive(pid)) Deno.kill(pid, "SIGKILL");
-  }
-  await program.exit;
-  await using next = await set.run();
-  await waitFor(async () => {
-    const detail = await set.client.activity.detail(task.agentId);
-    return detail?.attempt === 2 && detail.status === "running";
-  }, { what: "the task to run again", timeoutMs: 20_000 });
-  assertEquals(await task.result(), "held");
-  next.signal("SIGTERM");
-  assertEquals(await next.exit, { code: 0, signal: null });
-});
+onBothGrounds(
+  "SIGKILL of everything in the middle of a drain gives its tasks to the next supervisor within 15 s",
+  async (ground) => {
+    await using set = await setUp(ground);
+    await using program = await set.run();
+    const task = await set.client.enqueue(hold, { ms: 4_000 });
+    await running(set.client, task.agentId);
+    program.signal("SIGTERM");
+    await program.waitForLine(/Stopping/);
+    const pids = childrenOf(program.pid);
+    for (const pid of [program.pid, ...pids]) {
+      if (alive(pid)) Deno.kill(pid, "SIGKILL");
+    }
+    await program.exit;
+    await using next = await set.run();
+    await waitFor(async () => {
+      const detail = await set.client.activity.detail(task.agentId);
+      return detail?.attempt === 2 && detail.status === "running";
+    }, { what: "the task to run again", timeoutMs: 20_000 });
+    assertEquals(await task.result(), "held");
+    next.signal("SIGTERM");
+    assertEquals(await next.exit, { code: 0, signal: null });
+  },
+);
 
 /** The program under `deno task` on a pseudo-terminal, as a developer runs it. */
 async function onTerminal(env: Readonly<Record<string, string>>): Promise<Program> {

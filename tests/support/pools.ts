@@ -5,7 +5,8 @@
  */
 import { Pool, type PoolOptions } from "@agentexec/core";
 import { configure, type LogRecord, reset } from "@logtape/logtape";
-import { type RedisServer, sharedPostgres, startRedis } from "./servers.ts";
+import type { RedisServer } from "./servers.ts";
+import { type Ground, onBothGrounds, openStores } from "./stores.ts";
 
 /** What a started test pool gives. */
 export interface TestPool extends AsyncDisposable {
@@ -23,14 +24,17 @@ export function fixture(name: string): string {
 }
 
 /** A pool of `tests/fixtures/pool.ts`, migrated and not yet started. */
-export async function makePool(options: PoolOptions = {}): Promise<TestPool> {
-  const redis = await startRedis();
-  const database = await sharedPostgres().freshDatabase();
+export async function makePool(
+  options: PoolOptions = {},
+  ground: Ground = "servers",
+): Promise<TestPool> {
+  const stores = await openStores(ground);
+  const { brokerUrl, databaseUrl } = stores;
   const pool = new Pool({
     name: "fixture",
     queueName: "fixture",
-    brokerUrl: redis.url,
-    databaseUrl: database.url,
+    brokerUrl,
+    databaseUrl,
     entrypoint: fixture("pool.ts"),
     numWorkers: 1,
     ...options,
@@ -38,20 +42,25 @@ export async function makePool(options: PoolOptions = {}): Promise<TestPool> {
   await pool.migrate();
   return {
     pool,
-    redis,
-    databaseUrl: database.url,
+    get redis() {
+      if (stores.redis === undefined) throw new TypeError("This test's broker is a file");
+      return stores.redis;
+    },
+    databaseUrl,
     async [Symbol.asyncDispose]() {
       await pool.shutdown({ timeout: { seconds: 0 } });
       await pool.close();
-      await redis[Symbol.asyncDispose]();
-      await database[Symbol.asyncDispose]();
+      await stores[Symbol.asyncDispose]();
     },
   };
 }
 
 /** The same, started. */
-export async function startPool(options: PoolOptions = {}): Promise<TestPool> {
-  const made = await makePool(options);
+export async function startPool(
+  options: PoolOptions = {},
+  ground: Ground = "servers",
+): Promise<TestPool> {
+  const made = await makePool(options, ground);
   try {
     await made.pool.start();
   } catch (error) {
@@ -59,6 +68,14 @@ export async function startPool(options: PoolOptions = {}): Promise<TestPool> {
     throw error;
   }
   return made;
+}
+
+/** Registers a test of a pool on each kind of stores; its body starts the pool. */
+export function poolTest(
+  name: string,
+  body: (startPool: (options?: PoolOptions) => Promise<TestPool>) => Promise<void>,
+): void {
+  onBothGrounds(name, (ground) => body((options) => startPool(options, ground)));
 }
 
 /** What was logged. */
