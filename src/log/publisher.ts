@@ -13,6 +13,7 @@ import { after, monotonicMs, sleep } from "../clock.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
 import { escapeRecord } from "./escape.ts";
 import { decodeRecord, encodeFrame, encodeRecord, MAX_FRAME_BYTES } from "./frame.ts";
+import { type Entry, RecordQueue } from "./record_queue.ts";
 import { renderMessage } from "./render.ts";
 
 /** What a publisher needs. */
@@ -57,25 +58,14 @@ const GATHER_MS = 20;
 /** What a frame says beside its records. */
 const HEAD_BYTES = 1024;
 
-/** One record that waits. */
-interface Entry {
-  readonly json: string;
-  readonly bytes: number;
-}
-
 /** Sends what a worker logs to its supervisor. */
 export class LogPublisher {
   readonly #options: Required<LogPublisherOptions>;
   /** Runs what it is given outside any task, whoever logged the record that caused it. */
   readonly #outside = AsyncLocalStorage.snapshot();
   readonly #closing = new AbortController();
-  #waiting: Entry[] = [];
-  /** Where in `#waiting` the oldest stands: dropping it moves this, and nothing else. */
-  #head = 0;
-  #waitingBytes = 0;
+  readonly #waiting = new RecordQueue();
   #inFlight: readonly Entry[] = [];
-  /** The number of the next record. */
-  #nextSeq = 0;
   #dropped = 0;
   #diverted = 0;
   #pumping: Promise<void> | undefined;
@@ -105,15 +95,16 @@ export class LogPublisher {
       return;
     }
     this.#waiting.push(entry);
-    this.#waitingBytes += entry.bytes;
-    this.#nextSeq++;
-    while (this.#waitingBytes > this.#options.maxBufferedBytes) this.#dropOldest();
+    while (this.#waiting.bytes > this.#options.maxBufferedBytes) {
+      this.#waiting.dropOldest();
+      this.#dropped++;
+    }
     this.#pumping ??= this.#outside(() => this.#pump());
   };
 
   /** Resolves when all that was logged before has been sent, or written to standard error. */
   flush(): Promise<void> {
-    const seq = this.#nextSeq;
+    const seq = this.#waiting.nextSeq;
     if (this.#settledSeq >= seq) return Promise.resolve();
     return new Promise((resolve) => this.#flushes.push({ seq, resolve }));
   }
@@ -129,18 +120,14 @@ export class LogPublisher {
 
   /** Writes all that has not been sent to standard error, at once: for a process that is about to die. */
   spill(): void {
-    const left = [...this.#inFlight, ...this.#takeAll()];
+    const left = [...this.#inFlight, ...this.#waiting.takeAll()];
     this.#inFlight = [];
     for (const entry of left) this.#divert(entry);
   }
 
   /** All records below this number have been sent, diverted or dropped. */
   get #settledSeq(): number {
-    return this.#firstWaitingSeq - this.#inFlight.length;
-  }
-
-  get #firstWaitingSeq(): number {
-    return this.#nextSeq - (this.#waiting.length - this.#head);
+    return this.#waiting.firstSeq - this.#inFlight.length;
   }
 
   async #close(): Promise<void> {
@@ -151,10 +138,10 @@ export class LogPublisher {
       this.spill();
       this.#giveUp();
     });
-    while (!this.#ended && this.#settledSeq < this.#nextSeq) await this.flush();
+    while (!this.#ended && this.#settledSeq < this.#waiting.nextSeq) await this.flush();
     if (!this.#ended) {
       this.#ended = true;
-      await this.#delivered(this.#frame([], this.#nextSeq, true));
+      await this.#delivered(this.#frame([], this.#waiting.nextSeq, true));
     }
     cancel();
   }
@@ -162,10 +149,10 @@ export class LogPublisher {
   async #pump(): Promise<void> {
     // One turn later, so that what is logged in one go travels in one frame.
     await Promise.resolve();
-    while (this.#head < this.#waiting.length) {
+    while (this.#waiting.size > 0) {
       await this.#pace();
-      const seq = this.#firstWaitingSeq;
-      this.#inFlight = this.#takeFrame();
+      const seq = this.#waiting.firstSeq;
+      this.#inFlight = this.#waiting.takeUpTo(MAX_FRAME_BYTES - HEAD_BYTES);
       const message = this.#frame(this.#inFlight, seq, false);
       if (!await this.#deliver(message)) await this.#divertAll();
       this.#inFlight = [];
@@ -177,7 +164,7 @@ export class LogPublisher {
   /** Waits for the records that make a frame worth its cost, and where this worker has sent more than its share. */
   async #pace(): Promise<void> {
     const now = monotonicMs();
-    const gather = this.#waitingBytes < MAX_FRAME_BYTES ? this.#framedAtMs + GATHER_MS - now : 0;
+    const gather = this.#waiting.bytes < MAX_FRAME_BYTES ? this.#framedAtMs + GATHER_MS - now : 0;
     const wait = Math.max(gather, this.#sentUntilMs - BURST_MS - now);
     if (wait > 0) await sleep(wait, { signal: this.#closing.signal });
     this.#framedAtMs = monotonicMs();
@@ -232,42 +219,6 @@ export class LogPublisher {
     });
   }
 
-  #takeFrame(): Entry[] {
-    const taken: Entry[] = [];
-    let bytes = HEAD_BYTES;
-    for (let entry = this.#waiting[this.#head]; entry; entry = this.#waiting[this.#head]) {
-      bytes += entry.bytes;
-      if (taken.length > 0 && bytes > MAX_FRAME_BYTES) break;
-      taken.push(entry);
-      this.#advance(entry);
-    }
-    return taken;
-  }
-
-  #takeAll(): Entry[] {
-    const taken = this.#waiting.slice(this.#head);
-    this.#waiting = [];
-    this.#head = 0;
-    this.#waitingBytes = 0;
-    return taken;
-  }
-
-  #dropOldest(): void {
-    const oldest = this.#waiting[this.#head];
-    if (oldest === undefined) return;
-    this.#advance(oldest);
-    this.#dropped++;
-  }
-
-  #advance(oldest: Entry): void {
-    this.#waitingBytes -= oldest.bytes;
-    this.#head++;
-    if (this.#head * 2 > this.#waiting.length && this.#head > 64) {
-      this.#waiting = this.#waiting.slice(this.#head);
-      this.#head = 0;
-    }
-  }
-
   /** Writes what was refused, and all that waits behind it, in slices that let handlers run in between. */
   async #divertAll(): Promise<void> {
     while (this.#inFlight.length > 0) {
@@ -275,7 +226,7 @@ export class LogPublisher {
       this.#inFlight = [];
       for (const entry of slice) this.#divert(entry);
       await sleep(0);
-      if (!this.#ended) this.#inFlight = this.#takeFrame();
+      if (!this.#ended) this.#inFlight = this.#waiting.takeUpTo(MAX_FRAME_BYTES - HEAD_BYTES);
     }
   }
 

@@ -1,3 +1,4 @@
+import { DatabaseSync } from "node:sqlite";
 import { Client } from "@agentexec/core";
 import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
 import { talk } from "../fixtures/talking_tasks.ts";
@@ -215,3 +216,22 @@ for (const stores of ["Redis and Postgres", "SQLite files"] as const) {
     assertEquals(raw, [Array.from({ length: 300 }, (_, i) => `raw ${i} `).join("")]);
   });
 }
+
+Deno.test("neither a log line nor the stop of a local worker goes through the broker's file", async () => {
+  await using made = await places("SQLite files");
+  const { brokerUrl, databaseUrl } = made;
+  await using client = new Client({ brokerUrl, databaseUrl, queueName: "fixture" });
+  await client.migrate();
+  await using program = await runProgram("pool.ts", {
+    env: { AGENTEXEC_BROKER_URL: brokerUrl, DATABASE_URL: databaseUrl },
+    flags: [...PROGRAM_FLAGS, ...made.flags],
+  });
+  await (await client.enqueue(chat)).result();
+  program.signal("SIGTERM");
+  assertEquals((await program.exit).code, 0, program.output);
+  assertMatch(program.output, /\[Worker \d\] Task completed: chat/);
+  using file = new DatabaseSync(brokerUrl.slice("sqlite:".length));
+  const rows = file.prepare("select channel from agentexec_broker_message").all();
+  const kinds = rows.map(({ channel }) => String(channel).split(":")[1]);
+  assertEquals([...new Set(kinds)].sort(), ["ended", "progress"]);
+});
