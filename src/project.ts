@@ -51,22 +51,34 @@ function codeOf(error: Error): string {
   return String(Reflect.get(error, "code"));
 }
 
+/** How {@linkcode findConfig} searches. */
+export interface FindConfigOptions {
+  /** What else the user can do where a folder may not be read. */
+  readonly instead: string;
+  /**
+   * Whether folders above that this process may not look into are an error too, or the end of the search.
+   *
+   * @default {false}
+   */
+  readonly toTheRoot?: boolean;
+}
+
 /**
- * The nearest `deno.json` or `deno.jsonc` above a module; undefined where there is none, or the module is remote. The
- * search ends where this process may not read on.
+ * The nearest `deno.json` or `deno.jsonc` above a module; undefined where there is none, or the module is remote.
  *
- * @param entrypoint The module.
- * @param instead What else the user can do where the module's own folder may not be read.
- * @throws {ConfigError} If this process may not even look into the module's own folder.
+ * @throws {ConfigError} If this process may not look where it has to.
  */
-export function findConfig(entrypoint: URL, instead: string): string | undefined {
+export function findConfig(
+  entrypoint: URL,
+  { instead, toTheRoot = false }: FindConfigOptions,
+): string | undefined {
   if (entrypoint.protocol !== "file:") return undefined;
   const own = fromFileUrl(new URL(".", entrypoint).href);
   for (let folder = own;; folder = folder.replace(/[^/]+\/$/, "")) {
     for (const name of CONFIG_NAMES) {
       const found = lookForFile(`${folder}${name}`);
       if (found === "there") return `${folder}${name}`;
-      if (found === "may not look" && folder !== own) return undefined;
+      if (found === "may not look" && folder !== own && !toTheRoot) return undefined;
       if (found === "may not look") {
         throw new ConfigError(
           `Cannot look for the deno.json of ${entrypoint}: this process may not read ${folder}; start it with ` +

@@ -107,7 +107,8 @@ function projectFolder(entrypoint: URL | undefined): string {
   if (module === undefined || module.protocol !== "file:") {
     return `${process.cwd().replace(/\/$/, "")}/`;
   }
-  const config = findConfig(module, INSTEAD);
+  // A search that broke off could end in another folder than that of the project's other programs.
+  const config = findConfig(module, { instead: INSTEAD, toTheRoot: true });
   return config?.replace(/[^/]*$/, "") ?? fromFileUrl(new URL(".", module).href);
 }
 

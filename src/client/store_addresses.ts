@@ -83,9 +83,9 @@ function missing(what: "broker" | "database", other: Sourced | undefined): never
     `Cannot find the ${what}: set the option '${option}' or one of the variables ${
       variables.join(", ")
     }, since ` +
-      (other === undefined ? `the option 'db'` : other.source) +
-      ` names a ${otherWhat}; under Deno each variable must also be granted, such as --allow-env=${
-        variables.at(-1)
-      }`,
+      (other === undefined
+        ? `the option 'db' is called with the database's`
+        : `${other.source} names a ${otherWhat}`) +
+      `; under Deno each variable must also be granted, such as --allow-env=${variables.at(-1)}`,
   );
 }

@@ -93,7 +93,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
   const deno = await denoProgram();
   const entrypoint = standalone ? Deno.mainModule : entrypointOf(settings.entrypoint);
   const config = standalone ? undefined : settings.config ??
-    findConfig(new URL(entrypoint), "name the file in the option 'config'");
+    findConfig(new URL(entrypoint), { instead: "name the file in the option 'config'" });
   const args = standalone ? [] : workerArguments({
     entrypoint,
     ...(config === undefined ? {} : { config }),

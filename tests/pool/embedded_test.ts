@@ -183,6 +183,29 @@ Deno.test("the producer and the pool of one folder meet, those of another do not
   assertTrue((await Deno.stat(`${project.folder}/other/.agentexec/broker.db`)).isFile);
 });
 
+Deno.test("a program that may not look for its deno.json does not guess where the others' folder is", async () => {
+  await using project = await makeProject(FILES);
+  await using producer = await project.run("enqueue.ts", { cwd: `${project.folder}/app` });
+  assertEquals(await code(producer), 1);
+  assertMatch(
+    producer.stderr.join(" "),
+    /Cannot look for the deno\.json of .*may not read (\S+); start it with --allow-read=\1/,
+  );
+});
+
+Deno.test("the option 'db' alone is told that it needs both addresses", async () => {
+  await using project = await makeProject({
+    ...FILES,
+    "enqueue.ts": ENQUEUE.replace("new Client()", "new Client({ db: () => { throw 0; } })"),
+  });
+  await using producer = await project.run("enqueue.ts");
+  assertEquals(await code(producer), 1);
+  assertMatch(
+    producer.stderr.join(" "),
+    /Cannot find the (broker|database): .* since the option 'db' is called with the database's/,
+  );
+});
+
 Deno.test("a supervisor that is killed leaves its task to the next, and the files whole", async () => {
   await using project = await makeProject({
     ...FILES,

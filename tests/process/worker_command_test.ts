@@ -49,9 +49,18 @@ Deno.test("findConfig() finds the nearest deno.json or deno.jsonc above a module
     "x/y/main.ts": "",
   });
   const { path } = folder;
-  assertEquals(findConfig(toFileUrl(`${path}/x/y/main.ts`), "give up"), `${path}/x/deno.jsonc`);
-  assertEquals(findConfig(toFileUrl(`${path}/main.ts`), "give up"), `${path}/deno.json`);
-  assertEquals(findConfig(new URL("https://example.com/main.ts"), "give up"), undefined);
+  assertEquals(
+    findConfig(toFileUrl(`${path}/x/y/main.ts`), { instead: "give up" }),
+    `${path}/x/deno.jsonc`,
+  );
+  assertEquals(
+    findConfig(toFileUrl(`${path}/main.ts`), { instead: "give up" }),
+    `${path}/deno.json`,
+  );
+  assertEquals(
+    findConfig(new URL("https://example.com/main.ts"), { instead: "give up" }),
+    undefined,
+  );
 });
 
 Deno.test("hasLock() finds the lock file that a configuration names, or the one beside it", async () => {
