@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { configure, type LogRecord } from "@logtape/logtape";
 import { Pool } from "@agentexec/core";
 import { clock, nothing, pool as declared } from "./pool_worker.ts";
@@ -28,6 +29,7 @@ await configure({
 const folder = await Deno.makeTempDir({ prefix: "agentexec-bench-" });
 try {
   for (let round = 1; round <= ROUNDS; round++) await throughput(round);
+  await enqueue();
   await latency();
   await idle();
 } finally {
@@ -47,28 +49,33 @@ function open(options: { readonly numWorkers: number; readonly concurrency: numb
   });
 }
 
+/** The workers are ready and idle; the time runs from the first enqueue until every task has ended. */
 async function throughput(round: number): Promise<void> {
   await using pool = open({ numWorkers: 2, concurrency: 100 });
   await pool.migrate();
-  const contexts = Array.from({ length: TASKS }, () => undefined);
-  let from = performance.now();
-  await pool.enqueueMany(nothing, contexts);
-  say(`round ${round}: enqueue of ${TASKS}`, performance.now() - from, "ms");
-  from = performance.now();
   await pool.start();
-  const started = performance.now();
-  let left = TASKS;
-  while (left > 0) {
+  const from = performance.now();
+  await pool.enqueueMany(nothing, Array.from({ length: TASKS }, () => undefined));
+  const enqueued = performance.now();
+  for (let left = TASKS; left > 0; await sleep(10)) {
     const { waiting, running } = await pool.depth();
     left = waiting + running;
-    await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  say(
-    `round ${round}: tasks per second, 2 workers`,
-    TASKS / ((performance.now() - started) / 1_000),
-    "/s",
-  );
-  say(`round ${round}: start`, started - from, "ms");
+  const ended = performance.now();
+  const complete = await pool.activity.count({ status: ["queued", "running", "error"] });
+  if (complete !== 0) throw new Error(`${complete} tasks did not complete`);
+  say(`round ${round}: enqueue of ${TASKS} while workers run them`, enqueued - from, "ms");
+  say(`round ${round}: tasks per second`, TASKS / (ended - from) * 1_000, "/s");
+}
+
+/** No worker runs: what a producer alone takes. */
+async function enqueue(): Promise<void> {
+  await using pool = open({ numWorkers: 2, concurrency: 100 });
+  await pool.migrate();
+  const from = performance.now();
+  await pool.enqueueMany(nothing, Array.from({ length: TASKS }, () => undefined));
+  say(`enqueue of ${TASKS}, nobody runs them`, performance.now() - from, "ms");
+  await pool.cancelPending({ scope: "queue" });
 }
 
 async function latency(): Promise<void> {
@@ -79,7 +86,7 @@ async function latency(): Promise<void> {
     const from = performance.timeOrigin + performance.now();
     const task = await pool.enqueue(clock);
     times.push((await task.result()).startedAt - from);
-    await new Promise((resolve) => setTimeout(resolve, 20 * Math.random()));
+    await sleep(20 * Math.random());
   }
   times.sort((a, b) => a - b);
   say("enqueue to start at idle, median", times[LATENCY_TASKS / 2] ?? NaN, "ms");
@@ -91,7 +98,7 @@ async function idle(): Promise<void> {
   await pool.start();
   const pids = [Deno.pid, ...pool.workers.flatMap(({ pid }) => pid ?? [])];
   const before = await processorMs(pids);
-  await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+  await sleep(IDLE_MS);
   const used = await processorMs(pids) - before;
   say(`processor at idle, supervisor and 4 workers`, used / IDLE_MS * 100, "% of one core");
 }
