@@ -1,8 +1,18 @@
 import { Pool } from "@agentexec/core";
 import { assertEquals } from "./support/assert.ts";
-import { agents, ai, anthropic, langchain, openai } from "./fixtures/sdk_tasks.ts";
-import { fixture, recordLogs } from "./support/pools.ts";
+import { agents, ai, anthropic, langchain, openai } from "./sdk/tasks.ts";
+import { recordLogs } from "./support/pools.ts";
 import { sharedPostgres, startRedis } from "./support/servers.ts";
+
+/** The worker program, with the SDKs in a configuration and a lock file of their own: nothing else downloads them. */
+const SDKS = new URL("./sdk/", import.meta.url);
+
+/** Has Deno get what the lock file of the SDKs names, since a worker takes nothing but what is there. */
+async function installSdks(): Promise<void> {
+  const { code, stderr } = await new Deno.Command("deno", { args: ["install"], cwd: SDKS })
+    .output();
+  assertEquals(code, 0, new TextDecoder().decode(stderr));
+}
 
 /** Stands for the models: answers every SDK in its own form. */
 function startModel() {
@@ -92,6 +102,7 @@ const probes = new Map([
 ]);
 
 Deno.test("under the very grants that the README prints for it, each SDK loads in a worker and calls a model", async () => {
+  await installSdks();
   await using _ = await recordLogs();
   await using model = startModel();
   await using redis = await startRedis();
@@ -104,7 +115,8 @@ Deno.test("under the very grants that the README prints for it, each SDK loads i
       queueName: "sdk",
       brokerUrl: redis.url,
       databaseUrl: database.url,
-      entrypoint: fixture("sdk.ts"),
+      entrypoint: new URL("worker.ts", SDKS).href,
+      config: new URL("deno.json", SDKS).href,
       // The model's host is here; all else is as printed.
       permissions: { ...permissions, net: [model.host] },
       numWorkers: 1,
