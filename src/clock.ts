@@ -186,3 +186,32 @@ export function after(ms: number, action: () => void): () => void {
   const timer = setTimeout(action, Math.min(Math.max(0, ms), LONGEST_TIMER_MS));
   return () => clearTimeout(timer);
 }
+
+/**
+ * A slice of the event loop's time, for work that never waits itself: without a pause between its pieces, no timer, signal
+ * or socket of the process is served until all of it is done.
+ */
+export class TimeSlice {
+  readonly #ms: number;
+  #endsAt: number | undefined;
+  #forget: () => void = () => {};
+
+  /** Slices of `ms` milliseconds. */
+  constructor(ms: number) {
+    this.#ms = ms;
+  }
+
+  /** Whether the event loop has not turned for a whole slice: then `sleep(0)` lets it. */
+  get isOver(): boolean {
+    if (this.#endsAt !== undefined) return monotonicMs() > this.#endsAt;
+    this.#endsAt = monotonicMs() + this.#ms;
+    this.#forget = after(0, () => this.#endsAt = undefined);
+    return false;
+  }
+
+  /** Leaves no timer behind. */
+  end(): void {
+    this.#forget();
+    this.#endsAt = undefined;
+  }
+}

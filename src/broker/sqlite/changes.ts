@@ -28,6 +28,8 @@ export class Changes {
   #watched = 0;
   #watching: Watching | undefined;
   #cancelEnd: (() => void) | undefined;
+  /** Settles when every watch that was given up has ended. */
+  #ended: Promise<unknown> = Promise.resolve();
   #closed = false;
 
   /** Watches nothing yet. */
@@ -37,8 +39,9 @@ export class Changes {
     file.onCommit = () => this.#tell();
   }
 
-  /** Calls `listener` after each change until the returned function is called. */
+  /** Calls `listener` after each change until the returned function is called. Once closed there are none. */
   listen(listener: () => void): () => void {
+    if (this.#closed) return () => {};
     this.#listeners.add(listener);
     this.#cancelEnd?.();
     this.#cancelEnd = undefined;
@@ -48,7 +51,7 @@ export class Changes {
       this.#listeners.delete(listener);
       if (this.#listeners.size > 0 || this.#watching === undefined) return;
       this.#cancelEnd?.();
-      this.#cancelEnd = after(LINGER_MS, () => void this.#end());
+      this.#cancelEnd = after(LINGER_MS, () => this.#end());
     };
   }
 
@@ -56,34 +59,33 @@ export class Changes {
   async close(): Promise<void> {
     this.#closed = true;
     this.#listeners.clear();
-    await this.#end();
+    this.#end();
+    await this.#ended;
   }
 
-  async #end(): Promise<void> {
+  #end(): void {
     this.#cancelEnd?.();
     this.#cancelEnd = undefined;
-    const watching = this.#watching;
+    if (this.#watching === undefined) return;
+    this.#ended = Promise.all([this.#ended, this.#watching.end()]);
     this.#watching = undefined;
-    await watching?.end();
   }
 
-  #watch(before?: Promise<void>): Watching {
+  #watch(): Watching {
     this.#version = this.#file.version();
     this.#watched = this.#file.replaced;
-    return new Watching(`${this.#path}-wal`, () => this.#look(), before);
-  }
-
-  /** The log of a file that was replaced changes no more. */
-  #watchAnew(): void {
-    const before = this.#watching?.end();
-    this.#watching = this.#watch(before);
+    return new Watching(`${this.#path}-wal`, () => this.#look());
   }
 
   #look(): void {
     const version = this.#file.version();
     if (version === this.#version) return;
     this.#version = version;
-    if (this.#file.replaced !== this.#watched) this.#watchAnew();
+    if (this.#file.replaced !== this.#watched) {
+      // The log of a file that was replaced changes no more.
+      this.#end();
+      this.#watching = this.#watch();
+    }
     this.#tell();
   }
 
@@ -96,12 +98,10 @@ export class Changes {
 class Watching {
   readonly #stop = new AbortController();
   readonly #watched: Promise<void>;
-  readonly #before: Promise<void> | undefined;
   #poll: StopRepeating;
 
-  /** `before` is the end of the watch that this one takes the place of. */
-  constructor(path: string, look: () => void, before?: Promise<void>) {
-    this.#before = before;
+  /** Watches from now on. */
+  constructor(path: string, look: () => void) {
     const act = () => {
       look();
       return Promise.resolve();
@@ -116,7 +116,6 @@ class Watching {
     this.#stop.abort();
     await this.#watched;
     await this.#poll();
-    await this.#before;
   }
 
   async #follow(path: string, look: () => void, alone: () => void): Promise<void> {

@@ -5,7 +5,7 @@
  * @module
  */
 import type { DatabaseSync } from "node:sqlite";
-import { monotonicMs, settlesWithin, sleep, wallClockMs } from "../../clock.ts";
+import { monotonicMs, settlesWithin, sleep, TimeSlice, wallClockMs } from "../../clock.ts";
 import { ConnectionError } from "../../errors.ts";
 import { isBusy, isOfSqlite, toFileError } from "./failure.ts";
 import { identityOf } from "./identity.ts";
@@ -20,6 +20,8 @@ const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 16;
 /** The most calls of one transaction: others want to write too. */
 const GROUP = 256;
+/** After how long a transaction takes no further call, and the event loop has to turn between two. */
+const SLICE_MS = 10;
 const CLOSE_MS = 1_000;
 /** Silence between two calls that counts as a break: supervisors call every second. */
 const BREAK_MS = 3_000;
@@ -71,6 +73,7 @@ export class DatabaseFile {
   readonly #waiting: Pending[] = [];
   #pumping: Promise<void> | undefined;
   readonly #closing = new AbortController();
+  readonly #slice = new TimeSlice(SLICE_MS);
   #synchronous: "full" | "normal" | undefined;
   #replaced = 0;
   #version = "";
@@ -148,6 +151,7 @@ export class DatabaseFile {
    * @throws {ConnectionError} If the file cannot be read.
    */
   async read<T>(doing: string, body: (transaction: Transaction) => T): Promise<T> {
+    if (this.#slice.isOver) await sleep(0);
     return await this.#patiently(doing, monotonicMs() + CALL_MS, () => this.#readNow(doing, body));
   }
 
@@ -193,18 +197,20 @@ export class DatabaseFile {
     await this.#pumping;
     this.#connected?.database.close();
     this.#connected = undefined;
+    this.#slice.end();
   }
 
   async #pump(): Promise<void> {
-    await Promise.resolve(); // The writes of one turn go together.
+    // The writes of one turn go together.
+    await (this.#slice.isOver ? sleep(0) : Promise.resolve());
     let pause = FIRST_PAUSE_MS;
     while (this.#waiting.length > 0) {
       const group = this.#waiting.splice(0, GROUP);
       const busy = this.#writeGroup(group);
       if (busy === undefined) {
         pause = FIRST_PAUSE_MS;
-        // Whoever was answered may have more to write, and other processes get their turn.
-        await Promise.resolve();
+        // Whoever was answered may have more to write.
+        await (this.#slice.isOver ? sleep(0) : Promise.resolve());
         continue;
       }
       this.#waiting.unshift(...group.filter((each) => this.#stillWaits(each, busy)));
@@ -240,6 +246,7 @@ export class DatabaseFile {
       connected.transaction.run("commit");
       this.#answered();
       for (const answer of answers) answer();
+      this.#waiting.unshift(...group.slice(answers.length));
     } catch (error) {
       rollBack(connected.database);
       // One that asks for too much (a full disk) must not take its neighbours along.
@@ -256,19 +263,26 @@ export class DatabaseFile {
     if (busy !== undefined) this.#waiting.push(pending);
   }
 
-  /** Runs each body; what SQLite refuses ends all, what a body itself refuses is its own. */
-  #runAll({ transaction }: Connected, group: readonly Pending[]): (() => void)[] {
+  /**
+   * Runs the bodies, for a slice of time; what SQLite refuses ends all, what a body itself refuses is its own. Answers
+   * for as many as it ran.
+   */
+  #runAll({ transaction }: Connected, group: readonly Pending[]): readonly (() => void)[] {
     transaction.now = this.#now();
-    return group.map(({ body, resolve, reject, options }) => {
+    const until = monotonicMs() + SLICE_MS;
+    const answers: (() => void)[] = [];
+    for (const { body, resolve, reject, options } of group) {
+      if (answers.length > 0 && monotonicMs() > until) break;
       try {
         const value = body(transaction) as never;
-        return () => resolve(value);
+        answers.push(() => resolve(value));
       } catch (error) {
         if (isOfSqlite(error)) throw error;
-        return () =>
-          reject(toFileError({ doing: options.doing, address: this.address, cause: error }));
+        const refusal = toFileError({ doing: options.doing, address: this.address, cause: error });
+        answers.push(() => reject(refusal));
       }
-    });
+    }
+    return answers;
   }
 
   #refuse(group: readonly Pending[], cause: unknown): void {

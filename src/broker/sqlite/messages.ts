@@ -57,11 +57,16 @@ function deleteOld(
   }
 }
 
+interface Listener extends SubscribeOptions {
+  /** The last message that was written before it listened. */
+  from: number;
+}
+
 /** The subscriptions of one process. */
 export class Subscriptions {
   readonly #file: DatabaseFile;
   readonly #changes: Changes;
-  readonly #channels = new Map<string, Set<SubscribeOptions>>();
+  readonly #channels = new Map<string, Set<Listener>>();
   /** The last message that was read. */
   #cursor = 0;
   /** Of which file that was. */
@@ -76,14 +81,13 @@ export class Subscriptions {
 
   /** Listens from now on. */
   async subscribe(channel: string, options: SubscribeOptions): Promise<Unsubscribe> {
-    // A copy of its own, so that the same options twice are two listeners.
-    const listener = { ...options };
-    await this.#file.read(`listen on '${channel}'`, (transaction) => {
+    const listener = await this.#file.read(`listen on '${channel}'`, (transaction) => {
+      const last = lastSeq(transaction);
+      if (this.#channels.size === 0) this.#startAt(last);
       // What was written before is for those who listened before.
-      if (this.#channels.size === 0) this.#startAt(lastSeq(transaction));
-      else this.#readOn(transaction);
-      const listeners = this.#channels.get(channel) ?? new Set();
-      this.#channels.set(channel, listeners.add(listener));
+      const listener = { ...options, from: last };
+      this.#add(channel, listener);
+      return listener;
     });
     this.#stopListening ??= this.#changes.listen(() => this.#deliver());
     // What was written between the read and the listening.
@@ -91,7 +95,12 @@ export class Subscriptions {
     return () => Promise.resolve(this.#remove(channel, listener));
   }
 
-  #remove(channel: string, listener: SubscribeOptions): void {
+  #add(channel: string, listener: Listener): void {
+    const listeners = this.#channels.get(channel) ?? new Set();
+    this.#channels.set(channel, listeners.add(listener));
+  }
+
+  #remove(channel: string, listener: Listener): void {
     const listeners = this.#channels.get(channel);
     if (listeners?.delete(listener) !== true || listeners.size > 0) return;
     this.#channels.delete(channel);
@@ -103,7 +112,9 @@ export class Subscriptions {
   #deliver(): void {
     if (this.#channels.size === 0) return;
     try {
-      this.#file.readNow((transaction) => this.#readOn(transaction));
+      const news = this.#file.readNow((transaction) => this.#readOn(transaction));
+      // Beside the reading: who listens may read as well, and what it throws is not for whoever has just written.
+      if (news.length > 0) queueMicrotask(() => tellAll(news));
     } catch {
       // A file that cannot be read now is read at the next change, or the next look; a message is a hint, and the calls
       // that matter say what is wrong.
@@ -115,23 +126,39 @@ export class Subscriptions {
     this.#replaced = this.#file.replaced;
   }
 
-  #readOn(transaction: Transaction): void {
+  /** What is new, as calls of those who listen. */
+  #readOn(transaction: Transaction): readonly (() => void)[] {
     const replaced = this.#replaced !== this.#file.replaced;
-    if (replaced) this.#startAt(0);
-    const rows = transaction.all<{ seq: number; channel: string; body: string }>(
-      `select seq, channel, body from agentexec_broker_message
-      where seq > ? and channel in (select value from json_each(?)) order by seq`,
+    if (replaced) this.#beginAnew();
+    // Chosen here and not by SQLite: there may be thousands of channels, and it would be told of each every time.
+    const rows = transaction.all<{ seq: number; channel: string }>(
+      "select seq, channel from agentexec_broker_message where seq > ? order by seq",
       this.#cursor,
-      JSON.stringify([...this.#channels.keys()]),
     );
-    const missed = replaced || this.#hasMissed(transaction);
-    this.#cursor = Math.max(this.#cursor, lastSeq(transaction));
-    for (const { channel, body } of rows) {
-      for (const { onMessage } of [...this.#channels.get(channel) ?? []]) onMessage(body);
+    const news = rows.flatMap(({ seq, channel }) => {
+      const listeners = this.#channels.get(channel);
+      if (listeners === undefined) return [];
+      const body = bodyOf(transaction, seq);
+      return [...listeners].filter(({ from }) => seq > from).map((listener) => () => {
+        if (listeners.has(listener)) listener.onMessage(body);
+      });
+    });
+    if (replaced || this.#hasMissed(transaction)) {
+      for (const listeners of this.#channels.values()) {
+        for (const { onReconnect } of listeners) {
+          if (onReconnect !== undefined) news.push(onReconnect);
+        }
+      }
     }
-    if (!missed) return;
-    for (const listeners of [...this.#channels.values()]) {
-      for (const { onReconnect } of [...listeners]) onReconnect?.();
+    this.#cursor = Math.max(this.#cursor, lastSeq(transaction));
+    return news;
+  }
+
+  /** Another file, whose messages are counted from the beginning. */
+  #beginAnew(): void {
+    this.#startAt(0);
+    for (const listeners of this.#channels.values()) {
+      for (const listener of listeners) listener.from = 0;
     }
   }
 
@@ -142,6 +169,15 @@ export class Subscriptions {
     );
     return oldest !== undefined && oldest.seq > this.#cursor + 1;
   }
+}
+
+function tellAll(news: readonly (() => void)[]): void {
+  for (const tell of news) tell();
+}
+
+function bodyOf(transaction: Transaction, seq: number): string {
+  const sql = "select body from agentexec_broker_message where seq = ?";
+  return transaction.get<{ body: string }>(sql, seq)?.body ?? "";
 }
 
 function lastSeq(transaction: Transaction): number {
