@@ -80,7 +80,8 @@ export class Departures {
     await guardian.killGroup(pid);
     guardian.remove(pid);
     if (cause.code === 0) await this.#hearLastWords(worker);
-    else if (!slot.isCutOff && this.#interrupted === undefined) {
+    // Whatever the code: nobody asked it to end, and what it ran may be charged with a crash.
+    if (!slot.isCutOff && this.#interrupted === undefined) {
       supervisorLogger(pool).warn(
         `Worker ${slot.number} (pid ${pid}) ended: ${describe(worker, cause)}`,
       );

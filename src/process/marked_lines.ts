@@ -75,8 +75,11 @@ export class LineParser {
     const lines = (this.#rest + text).split("\n");
     this.#rest = lines.pop() ?? "";
     for (const line of lines) this.#line(line);
-    // No line of a message begins in what is handed on here: it would have ended by now.
-    if (this.#rest.length > LONGEST_LINE + MARKED_BYTES) this.#rest = this.#cut(this.#rest);
+    if (this.#rest.length > LONGEST_LINE + MARKED_BYTES) {
+      // A line of a message that began before these would have ended by now; one that begins in them stays whole.
+      const open = this.#rest.slice(-MARKED_BYTES);
+      this.#rest = this.#cut(this.#rest.slice(0, -MARKED_BYTES)) + open;
+    }
   }
 
   /** Takes what the stream ended with, where that is no whole line. */

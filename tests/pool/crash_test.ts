@@ -41,7 +41,7 @@ for (const [how, cause] of deaths) {
   poolTest(
     `a task that ends its process (${how}) does so three times, then ends with what killed it`,
     async (startPool) => {
-      await using _ = await recordLogs();
+      await using log = await recordLogs();
       await using started = await startPool({ numWorkers: 2 });
       const { pool } = started;
       const pill = await pool.enqueue(die, { how });
@@ -54,6 +54,8 @@ for (const [how, cause] of deaths) {
       const detail = await pool.activity.detail(pill.agentId);
       assertEquals([detail?.status, detail?.crashes], ["error", 3]);
       assertMatch(detail?.error ?? "", cause);
+      const ends = log.messages().filter((line) => /^Worker \d \(pid \d+\) ended: /.test(line));
+      assertEquals(ends.filter((line) => cause.test(line)).length, 3, ends.join("\n"));
       for (const innocent of innocents) {
         assertEquals((await innocent.result()).text.length > 0, true);
       }

@@ -60,6 +60,19 @@ Deno.test("a line of ordinary output that a message falls into is whole, long or
   }
 });
 
+Deno.test("a message that comes in two reads after much output without a newline is none of that output", () => {
+  const message = "hello ".repeat(600);
+  const stream = (length: number) => `${"x".repeat(length)}${written(message)}after\n`;
+  for (let length = 30_000; length < 50_000; length += 499) {
+    const { parser, lines, messages } = parserOf(MARK);
+    const cut = length + 2_000;
+    parser.take(stream(length).slice(0, cut));
+    parser.take(stream(length).slice(cut));
+    assertEquals(messages, [message]);
+    assertEquals(lines.join(""), `${"x".repeat(length)}after`);
+  }
+});
+
 Deno.test("a stream that ends with a message ends with the line before it", () => {
   const { parser, lines } = parserOf(MARK);
   parser.take(`no newline${written("hello")}`);
