@@ -21,6 +21,13 @@ Deno.test("a producer, bundled, runs on Node and ends by itself", async () => {
       '{"result":{"text":"from Node","attempt":1},"last":"complete"}',
       "echo",
     ]);
+    if (/^v2[0-1]\./m.test(version.output)) {
+      // What it lacks is said, not left to the loader's own words.
+      const files = { REDIS_URL: started.redis.url, DATABASE_URL: `sqlite:${dir}/a.db` };
+      await using without = await runCommand(["node", bundle, "Node"], { env: files });
+      assertEquals((await without.exit).code, 1);
+      assertMatch(without.output, /IncompatibleError: .*this runtime has no SQLite.*22\.5/);
+    }
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -21,7 +21,8 @@ const REDIS = ["@redis/client"];
 
 const ROOMS: Readonly<Record<string, Room>> = {
   // The files directly in src/.
-  "": { rooms: [], notPackages: [...SQL, ...REDIS, "@logtape/logtape"] },
+  // SQLite is loaded at one place, for the two rooms that open files.
+  "": { rooms: [], notPackages: ["kysely", "pg", ...REDIS, "@logtape/logtape"] },
   task: {
     rooms: [],
     notPackages: [...SQL, ...REDIS, "@logtape/logtape", "node:child_process"],

@@ -15,6 +15,7 @@ import {
   type TransactionSettings,
 } from "kysely";
 import { monotonicMs, sleep } from "../clock.ts";
+import { loadSqlite } from "../sqlite.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 
 /** How long a statement waits for another connection's write. */
@@ -122,7 +123,7 @@ const PRAGMAS = [
 ];
 
 async function open(path: string): Promise<Opened> {
-  const { DatabaseSync } = await import("node:sqlite");
+  const { DatabaseSync } = await loadSqlite(`sqlite:${path}`);
   return await patiently(() => {
     const database = new DatabaseSync(path);
     try {

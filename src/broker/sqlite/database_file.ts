@@ -6,6 +6,7 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, settlesWithin, sleep, TimeSlice, wallClockMs } from "../../clock.ts";
+import { loadSqlite } from "../../sqlite.ts";
 import { ConnectionError } from "../../errors.ts";
 import { isBusy, isOfSqlite, toFileError } from "./failure.ts";
 import { identityOf } from "./identity.ts";
@@ -99,7 +100,7 @@ export class DatabaseFile {
     if (this.#connected !== undefined) return;
     const doing = "open the broker";
     this.#refuseClosed(doing);
-    const { DatabaseSync } = await import("node:sqlite");
+    const { DatabaseSync } = await loadSqlite(this.address);
     await this.#patiently(doing, monotonicMs() + CALL_MS, () => {
       this.#refuseClosed(doing);
       this.#connected ??= this.#connect(DatabaseSync);
