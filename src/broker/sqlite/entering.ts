@@ -5,6 +5,7 @@
  */
 import { IncompatibleError } from "../../errors.ts";
 import { type NewTask, PROTOCOL } from "../broker.ts";
+import { checkNewTask } from "../checks.ts";
 import { makeQueue, QueueNumbers } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -41,28 +42,6 @@ export function openQueue(transaction: Transaction, { queue, brokerId }: QueueTo
   return row?.id ?? brokerId;
 }
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
-/**
- * When a task is due, in milliseconds, from now or of the Unix epoch.
- *
- * @throws {RangeError} If its id is no lower-case UUID, or the time is not finite.
- */
-function checkedTime({ id, runAtMs, delayMs }: NewTask): number {
-  if (!ID.test(id)) {
-    throw new RangeError(
-      `Cannot enqueue a task: its id must be a lower-case UUID, current value is ${
-        JSON.stringify(id)
-      }`,
-    );
-  }
-  const ms = Math.ceil(runAtMs ?? delayMs ?? 0);
-  if (Number.isSafeInteger(ms)) return ms;
-  throw new RangeError(
-    `Cannot enqueue task ${id}: when it is due must be a finite number of milliseconds, current value is ${ms}`,
-  );
-}
-
 /** Puts tasks in, all or none. */
 export function enqueueTasks(
   transaction: Transaction,
@@ -70,7 +49,7 @@ export function enqueueTasks(
   tasks: readonly NewTask[],
 ): readonly ("accepted" | "known")[] {
   // Everything that can fail is asked before the first write.
-  const times = tasks.map(checkedTime);
+  const times = tasks.map(checkNewTask);
   openQueue(transaction, { queue, brokerId });
   const numbers = QueueNumbers.of(transaction, queue);
   const words = tasks.map((task, index) => {

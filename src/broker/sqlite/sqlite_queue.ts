@@ -25,6 +25,7 @@ import type {
   Unsubscribe,
   Whereabouts,
 } from "../broker.ts";
+import { checkToken } from "../checks.ts";
 import type { Changes } from "./changes.ts";
 import { claimTasks, hasWork } from "./claiming.ts";
 import type { DatabaseFile } from "./database_file.ts";
@@ -93,13 +94,7 @@ export class SqliteQueue implements Queue {
   }
 
   async raiseToken(token: string): Promise<void> {
-    if (!/^\d{1,16}$/.test(token) || !Number.isSafeInteger(Number(token))) {
-      throw new RangeError(
-        `Cannot raise the token of '${this.name}': it must be a whole number up to 2^53 - 1, current value is ${
-          JSON.stringify(token)
-        }`,
-      );
-    }
+    checkToken(this.name, token);
     await this.#file.write({ doing: `raise the token of '${this.name}'` }, (transaction) => {
       const numbers = QueueNumbers.of(transaction, this.name);
       numbers.raise(Number(token));

@@ -5,6 +5,7 @@
  */
 import { IncompatibleError } from "../../../errors.ts";
 import { type NewTask, PROTOCOL } from "../../broker.ts";
+import { checkNewTask } from "../../checks.ts";
 import { asArray, asString, asWord } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { ENSURE_OURS, notOurs } from "./open.ts";
@@ -76,29 +77,14 @@ return {'done', words}
 `,
 ]);
 
-const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 function argumentsOf(task: NewTask): readonly (string | number)[] {
   const { id, counters } = task;
-  if (!ID.test(id)) {
-    throw new RangeError(
-      `Cannot enqueue a task: its id must be a lower-case UUID, current value is ${
-        JSON.stringify(id)
-      }`,
-    );
-  }
-  const ms = Math.ceil(task.runAtMs ?? task.delayMs ?? 0);
-  if (!Number.isSafeInteger(ms)) {
-    throw new RangeError(
-      `Cannot enqueue task ${id}: when it is due must be a finite number of milliseconds, current value is ${ms}`,
-    );
-  }
   return [
     id,
     task.name,
     task.payload,
     task.runAtMs === undefined ? "in" : "at",
-    ms,
+    checkNewTask(task),
     counters?.attempt ?? 0,
     counters?.failures ?? 0,
     counters?.crashes ?? 0,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkToken } from "../../checks.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING } from "./prelude.ts";
 
@@ -21,14 +22,7 @@ return 1
 
 /** Sees to it that tokens from now on are above `token`. */
 export async function raiseToken(redis: Commands, queue: string, token: string): Promise<void> {
-  // Lua counts in doubles: a larger number would stand still when one is added.
-  if (!/^\d{1,16}$/.test(token) || !Number.isSafeInteger(Number(token))) {
-    throw new RangeError(
-      `Cannot raise the token of '${queue}': it must be a whole number up to 2^53 - 1, current value is ${
-        JSON.stringify(token)
-      }`,
-    );
-  }
+  checkToken(queue, token);
   await redis.run(RAISE_TOKEN, {
     key: queue,
     args: [token],
