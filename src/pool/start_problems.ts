@@ -91,7 +91,14 @@ export function describeEarlyDeath(
   plan: WorkerPlan,
 ): string {
   return `Cannot start pool '${plan.boot.pool}': Worker ${number} ended before it was ready: ${cause.description}` +
-    `; ${REMINDER}` + tail(stderr);
+    `; ${REMINDER}` + missingCode(stderr, plan) + tail(stderr);
+}
+
+/** Workers load what is in the cache and nothing else; whoever names another module has to fetch its code before. */
+function missingCode(stderr: string, { entrypoint, config }: WorkerPlan): string {
+  if (!stderr.includes("--cached-only is specified")) return "";
+  const flag = config === undefined ? "" : ` --config ${config}`;
+  return `; workers load nothing over the network, fetch the code before: deno install${flag} --entrypoint ${entrypoint}`;
 }
 
 /** Workers that were not ready in time. */

@@ -38,6 +38,8 @@ export interface WorkerPlan {
   readonly channel: WorkerChannel["kind"];
   /** The module that declares the tasks, as errors show it. */
   readonly entrypoint: string;
+  /** The configuration file that the workers run under, if there is one. */
+  readonly config: string | undefined;
   /** Whether tasks that only the workers declare are theirs to run (the option `entrypoint`). */
   readonly adoptsTasks: boolean;
   /** How the guardian is started. */
@@ -108,6 +110,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
     args,
     env: environment.variables,
     entrypoint,
+    config,
     channel: broker.kind === "sqlite" ? "pipe" : "broker",
     adoptsTasks: settings.entrypoint !== undefined,
     guardian: { deno, standalone },

@@ -26,6 +26,11 @@ const bad: [string, string, RegExp][] = [
     /its queue is 'fixture', but .* declares it with queue 'elsewhere'/,
   ],
   ["acts before it declares its tasks", "bad/acts_early.ts", /declared after acts_early\.ts:\d+/],
+  [
+    "needs code that nobody fetched",
+    "bad/uncached.ts",
+    /fetch the code before: deno install --config \S+deno\.json --entrypoint \S+uncached\.ts/,
+  ],
   ["does not exist", "bad/missing.ts", /ended before it was ready[\s\S]*missing\.ts/],
   [
     "lacks a permission while it is evaluated",
