@@ -165,6 +165,27 @@ Deno.test("embedded: true allows it in production, embedded: false forbids it an
   assertMatch(forbidden.stderr.join(" "), /option 'embedded' is false/);
 });
 
+Deno.test("a compiled program does not run embedded unless it says so, and then in its current folder", async () => {
+  // No binary can be made here: the program is told that it is one.
+  const compiled = (client: string) => `
+Object.defineProperty(Deno, "build", { value: { ...Deno.build, standalone: true } });
+const { Client } = await import("@agentexec/core");
+await using client = ${client};
+await client.enqueue("greet");
+`;
+  await using project = await makeProject({
+    "app/refused.ts": compiled("new Client()"),
+    "app/allowed.ts": compiled("new Client({ embedded: true })"),
+  });
+  await using refused = await project.run("app/refused.ts");
+  assertEquals(await code(refused), 1);
+  assertMatch(refused.stderr.join(" "), /this is a compiled program; .*'embedded: true'/);
+  assertEquals((await project.stores()).size, 0);
+  await using allowed = await project.run("app/allowed.ts");
+  assertEquals(await code(allowed), 0, allowed.output);
+  assertTrue((await project.stores()).has("broker.db"));
+});
+
 Deno.test("the producer and the pool of one folder meet, those of another do not", async () => {
   await using project = await makeProject({
     ...FILES,
