@@ -6,7 +6,7 @@
 import { IncompatibleError } from "./errors.ts";
 
 /**
- * The module `node:sqlite`, loaded when a file is opened: Node.js before 22.5 does not have it.
+ * The module `node:sqlite`, loaded when a file is opened: Node.js before 22.13 has it only by a flag, or not at all.
  *
  * @param address The file's address, as it may be shown.
  * @throws {IncompatibleError} If this runtime has no SQLite.
@@ -19,7 +19,7 @@ export async function loadSqlite(address: string): Promise<typeof import("node:s
       throw cause;
     }
     throw new IncompatibleError(
-      `Cannot open ${address}: this runtime has no SQLite, Deno and Node.js from 22.5 on have; use them, or Redis and ` +
+      `Cannot open ${address}: this runtime has no SQLite, Deno and Node.js from 22.13 on have; use them, or Redis and ` +
         `Postgres`,
       { cause },
     );

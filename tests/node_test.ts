@@ -26,7 +26,7 @@ Deno.test("a producer, bundled, runs on Node and ends by itself", async () => {
       const files = { REDIS_URL: started.redis.url, DATABASE_URL: `sqlite:${dir}/a.db` };
       await using without = await runCommand(["node", bundle, "Node"], { env: files });
       assertEquals((await without.exit).code, 1);
-      assertMatch(without.output, /IncompatibleError: .*this runtime has no SQLite.*22\.5/);
+      assertMatch(without.output, /IncompatibleError: .*this runtime has no SQLite.*22\.13/);
     }
   } finally {
     await Deno.remove(dir, { recursive: true });
