@@ -14,9 +14,11 @@ import {
 } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { fromFileUrl } from "../file_url.ts";
-import { findConfig, isCompiled, mainModule, mayNot } from "../project.ts";
+import { findConfig, isCompiled, mainModule } from "../project.ts";
 
 const FOLDER = ".agentexec";
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
 /** What says that a program is in production. */
 const STAGE_VARIABLES = ["AGENTEXEC_ENV", "NODE_ENV"];
 const INSTEAD = `set ${BROKER_VARIABLES.at(-1)} and ${DATABASE_VARIABLES.at(-1)}`;
@@ -116,7 +118,7 @@ function projectFolder(entrypoint: URL | undefined): string {
  * Makes the folder and its files where they are not there, for this user alone, whatever the umask: what tasks are
  * given may be nobody else's to read.
  *
- * @throws {ConfigError} If this process may not, or they belong to somebody else.
+ * @throws {ConfigError} If this process may not, by Deno or by the system, or the folder is no folder.
  */
 export function prepareEmbedded({ folder, broker, database }: EmbeddedStores): void {
   try {
@@ -126,9 +128,11 @@ export function prepareEmbedded({ folder, broker, database }: EmbeddedStores): v
     makeFile(`${folder}/.gitignore`, "*\n");
   } catch (error) {
     if (!(error instanceof Error)) throw error;
+    // What the system refuses, no flag of Deno's allows.
+    const ungranted = error.name === "NotCapable";
     throw new ConfigError(
       `Cannot run embedded in ${folder}: ${error.message}; ` +
-        (mayNot(error) ? `start it with --allow-read=${folder} --allow-write=${folder}, or ` : "") +
+        (ungranted ? `start it with --allow-read=${folder} --allow-write=${folder}, or ` : "") +
         INSTEAD,
       { cause: error },
     );
@@ -137,23 +141,28 @@ export function prepareEmbedded({ folder, broker, database }: EmbeddedStores): v
 
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { mode: 0o700 });
+    mkdirSync(folder, { mode: FOLDER_MODE });
   } catch (error) {
     if (!isThere(error)) throw error;
-    // One that others may look into has been made by hand, or come with a copy of the project.
-    if ((statSync(folder).mode & 0o077) === 0) return;
+    if (!statSync(folder).isDirectory()) {
+      throw new ConfigError("a file of this name is in the way", { cause: error });
+    }
   }
-  chmodSync(folder, 0o700);
+  setMode(folder, FOLDER_MODE);
 }
 
 function makeFile(path: string, content: string): void {
   try {
-    writeFileSync(path, content, { flag: "wx", mode: 0o600 });
+    writeFileSync(path, content, { flag: "wx", mode: FILE_MODE });
   } catch (error) {
     if (!isThere(error)) throw error;
-    if ((statSync(path).mode & 0o077) === 0) return;
   }
-  chmodSync(path, 0o600);
+  setMode(path, FILE_MODE);
+}
+
+/** It may have been made by hand, come with a copy of the project, or be half made by a program that was killed. */
+function setMode(path: string, mode: number): void {
+  if ((statSync(path).mode & 0o777) !== mode) chmodSync(path, mode);
 }
 
 function isThere(error: unknown): boolean {

@@ -100,6 +100,17 @@ Deno.test("a file that is deleted in use is made anew, by all who had it open, a
   assertEquals([heard, reconnects], [["1"], 1]);
 });
 
+Deno.test("a file that is made anew is for whom the one before was", async () => {
+  await using folder = await testFolder();
+  await Deno.writeFile(folder.file, new Uint8Array(), { mode: 0o600 });
+  await using opened = await openQueue(folder.file);
+  for (const end of ["", "-wal", "-shm"]) await Deno.remove(`${folder.file}${end}`);
+  await fill(opened.queue, 1);
+  for (const end of ["", "-wal", "-shm"]) {
+    assertEquals(((await Deno.stat(`${folder.file}${end}`)).mode ?? 0) & 0o777, 0o600, end);
+  }
+});
+
 Deno.test("a folder that is deleted in use is told by each call, until it is there again", async () => {
   await using folder = await testFolder();
   const inner = `${folder.path}/inner`;

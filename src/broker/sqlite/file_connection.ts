@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { statSync } from "node:fs";
+import { closeSync, openSync, statSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { ConnectionError } from "../../errors.ts";
 import { loadSqlite } from "../../sqlite.ts";
@@ -18,8 +18,15 @@ const BUSY_MS = 2;
 interface Connected {
   readonly database: DatabaseSync;
   readonly transaction: Transaction;
-  /** Which file it is; null where it is none, in memory. */
-  readonly identity: string | null;
+  /** Null where it is none, in memory. */
+  readonly file: KnownFile | null;
+}
+
+interface KnownFile {
+  /** Tells it from another at the same path. */
+  readonly identity: string;
+  /** Who may read and write it. */
+  readonly mode: number;
 }
 
 /** A connection to the file of a path. What SQLite says is thrown as it is. */
@@ -65,12 +72,13 @@ export class FileConnection {
         retryable: false,
       });
     }
-    if (connected.identity === null || identityOf(this.#path) === connected.identity) {
-      return connected.transaction;
-    }
+    const { file, transaction, database } = connected;
+    const found = fileAt(this.#path);
+    if (file === null || found?.identity === file.identity) return transaction;
+    if (found === null) makeFile(this.#path, file.mode);
     this.#connected = this.#connect();
     this.#replaced++;
-    connected.database.close();
+    database.close();
     return this.#connected.transaction;
   }
 
@@ -86,7 +94,7 @@ export class FileConnection {
       prepareSchema(transaction, this.address);
       transaction.run("commit");
       this.#synchronous = "full";
-      return { database, transaction, identity: identityOf(this.#path) };
+      return { database, transaction, file: fileAt(this.#path) };
     } catch (error) {
       // With it goes what was begun.
       database.close();
@@ -119,10 +127,20 @@ export class FileConnection {
   }
 }
 
-/** Tells one file from another at the same path; null where there is none, as in memory. */
-function identityOf(path: string): string | null {
+/** The file at a path; null where there is none, as in memory. */
+function fileAt(path: string): KnownFile | null {
   // It takes no right to use memory, and one to look for a file of that name.
   if (path === ":memory:") return null;
   const found = statSync(path, { throwIfNoEntry: false });
-  return found === undefined ? null : `${found.dev}:${found.ino}`;
+  if (found === undefined) return null;
+  return { identity: `${found.dev}:${found.ino}`, mode: found.mode & 0o777 };
+}
+
+/** Makes a file in the place of one that was deleted, for nobody's eyes but those that could see that one. */
+function makeFile(path: string, mode: number): void {
+  try {
+    closeSync(openSync(path, "a", mode));
+  } catch {
+    // What is in the way is in SQLite's way too, and told then.
+  }
 }
