@@ -111,9 +111,7 @@ function decode(part: string, { value, source }: Sourced): string {
     return decodeURIComponent(part);
   } catch {
     throw new ConfigError(
-      `Cannot use ${source}: user or password of ${
-        maskUrl(value)
-      } hold a '%' that encodes nothing, write it as %25`,
+      `Cannot use ${source}: ${maskUrl(value)} holds a '%' that encodes nothing, write it as %25`,
     );
   }
 }

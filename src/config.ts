@@ -35,8 +35,7 @@ export function readVariable(name: string): string | undefined {
     const value = process.env[name];
     return value === "" ? undefined : value;
   } catch (error) {
-    // Deno without a grant for this variable: as good as unset. What is then missing is said by
-    // `notConfigured`, which names the grant.
+    // Deno without a grant for this variable: as good as unset. Whoever then misses it names the grant.
     if (error instanceof Error && error.name === "NotCapable") return undefined;
     throw error;
   }

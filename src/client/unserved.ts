@@ -6,7 +6,7 @@
 import process from "node:process";
 import { getConfig } from "@logtape/logtape";
 import type { Queue } from "../broker/broker.ts";
-import { ConnectionError } from "../errors.ts";
+import { AgentexecError } from "../errors.ts";
 import { emitLine } from "../log/lifecycle.ts";
 import type { Stores } from "./stores.ts";
 
@@ -26,7 +26,7 @@ export async function warnOfUnserved(stores: Stores, queue: Queue): Promise<void
     );
   } catch (error) {
     // The task is in; that this could not be looked up is no reason to say anything else.
-    if (!(error instanceof ConnectionError)) throw error;
+    if (!(error instanceof AgentexecError)) throw error;
   }
 }
 

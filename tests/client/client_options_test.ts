@@ -26,6 +26,12 @@ const bad: [string, Record<string, unknown>, ErrorClass, string][] = [
     "Cannot use option 'brokerUrl': it must be a string, current value is a number",
   ],
   [
+    "a file whose name has a bare percent sign",
+    { brokerUrl: "sqlite:100%.db" },
+    ConfigError,
+    "Cannot use option 'brokerUrl': sqlite:100%.db holds a '%' that encodes nothing, write it as %25",
+  ],
+  [
     "a database in memory",
     { databaseUrl: "sqlite::memory:" },
     ConfigError,

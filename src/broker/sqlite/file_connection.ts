@@ -139,7 +139,7 @@ function fileAt(path: string): KnownFile | null {
 /** Makes a file in the place of one that was deleted, for nobody's eyes but those that could see that one. */
 function makeFile(path: string, mode: number): void {
   try {
-    closeSync(openSync(path, "a", mode));
+    closeSync(openSync(path, "wx", mode));
   } catch {
     // What is in the way is in SQLite's way too, and told then.
   }
