@@ -6,8 +6,8 @@
 import { withDeadline } from "../clock.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
 
-/** How long one attempt to connect may take. */
-const ATTEMPT_MS = 5_000;
+/** How long one attempt to connect may take: longer than those that give up by themselves, and say what the trouble is. */
+const ATTEMPT_MS = 6_000;
 
 /** How a connection is made. */
 export interface LazyOptions<T> {

@@ -7,7 +7,7 @@
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
-import { monotonicMs, sleep, wallClockMs, withDeadline } from "../clock.ts";
+import { monotonicMs, wallClockMs } from "../clock.ts";
 import {
   type BrokerAddress,
   type DatabaseAddress,
@@ -15,10 +15,11 @@ import {
   showDatabase,
 } from "../addresses.ts";
 import { activityMessages, CONF } from "../config.ts";
-import { AgentexecError, ConnectionError } from "../errors.ts";
+import { AgentexecError } from "../errors.ts";
 import { workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
+import { type ConnectOptions, keepTrying } from "./keep_trying.ts";
 import { Lazy } from "./lazy.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
 
@@ -55,19 +56,6 @@ export interface Replacement {
   /** Its time, in milliseconds of the Unix epoch. */
   readonly now: () => number;
 }
-
-/** How long and how loudly {@linkcode Stores.connect} tries. */
-export interface ConnectOptions {
-  /** How long to try, in milliseconds. */
-  readonly timeoutMs: number;
-  /** Ends the attempts; the call then rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-  /** Called before each further attempt. */
-  readonly onRetry?: (error: ConnectionError) => void;
-}
-
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2_000;
 
 /** The connections of one client or pool. */
 export class Stores {
@@ -208,8 +196,8 @@ export class Stores {
   }
 
   /**
-   * Connects to both for a pool that is to run, again and again until they answer or the time is up.
-   * `disconnect` ends that.
+   * Connects to both for a pool that is to run, again and again until they answer, the time is up, or the signal
+   * aborts.
    *
    * @throws {ConnectionError} If one cannot be reached in time, or refuses for good.
    * @throws {AgentexecError} If a test kit is attached.
@@ -359,41 +347,4 @@ interface Connections {
 interface OpenQueue {
   readonly queue: Queue;
   readonly brokerId: string;
-}
-
-interface Attempts extends ConnectOptions {
-  readonly address: string;
-  readonly connect: () => Promise<unknown>;
-  readonly giveUpAt: number;
-  readonly signal: AbortSignal;
-}
-
-async function keepTrying(attempts: Attempts): Promise<void> {
-  const { address, connect, giveUpAt, timeoutMs, onRetry, signal } = attempts;
-  let pause = FIRST_PAUSE_MS;
-  for (;;) {
-    try {
-      await withDeadline(connect(), {
-        ms: giveUpAt - monotonicMs(),
-        error: () => new ConnectionError("no answer", { retryable: true }),
-      });
-      return;
-    } catch (error) {
-      if (!(error instanceof ConnectionError) || !error.retryable) throw error;
-      if (signal.aborted) return;
-      const left = giveUpAt - monotonicMs();
-      if (left <= 0) {
-        throw new ConnectionError(
-          `Cannot connect to ${address} within the ${
-            timeoutMs / 1000
-          } s of 'connectTimeout': ${error.message}`,
-          { cause: error, retryable: true },
-        );
-      }
-      onRetry?.(error);
-      await sleep(Math.min(pause, left), { signal });
-      if (signal.aborted) return;
-      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
-    }
-  }
 }
