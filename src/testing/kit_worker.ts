@@ -6,7 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Depth, Queue } from "../broker/broker.ts";
-import { repeat, settlesWithin } from "../clock.ts";
+import { repeat, settlesWithin, type StopRepeating } from "../clock.ts";
 import { activityMessages } from "../config.ts";
 import type { Database } from "../task/context.ts";
 import type { Task } from "../task/definition.ts";
@@ -40,7 +40,8 @@ export interface KitWorkerParts {
 export class KitWorker {
   readonly #parts: KitWorkerParts;
   readonly #supervisorId = crypto.randomUUID();
-  readonly #runs = new Set<Run>();
+  /** What runs, and what ends the questions whether it is to stop. */
+  readonly #runs = new Map<Run, StopRepeating>();
   readonly #working = new Map<string, Promise<void>>();
   readonly #stopping = new AbortController();
   /** What surrounds whoever enqueues a task, or waits for it, does not reach into a worker. */
@@ -94,7 +95,10 @@ export class KitWorker {
   /** Tells what runs that it is lost, and waits a moment for it. */
   async close(): Promise<void> {
     this.#stopping.abort();
-    for (const run of this.#runs) run.lose("The test kit was closed");
+    const runs = [...this.#runs];
+    for (const [run] of runs) run.lose("The test kit was closed");
+    // A handler may never end: nothing is asked on its behalf any more.
+    await Promise.all(runs.map(([_, stopChecking]) => stopChecking()));
     await settlesWithin(Promise.allSettled(this.#working.values()), CLOSE_MS);
   }
 
@@ -118,8 +122,8 @@ export class KitWorker {
       database,
       stopping: this.#stopping.signal,
     });
-    this.#runs.add(run);
     const stopChecking = repeat(CHECK_EVERY_MS, () => this.#check(run));
+    this.#runs.set(run, stopChecking);
     try {
       await this.#outside(() => surround(() => run.execute()));
     } finally {

@@ -130,6 +130,18 @@ Deno.test("disposing of a kit ends what runs and who waits", async () => {
   await Promise.all([running, waiting, late]);
 });
 
+Deno.test("disposing of a kit leaves no timer behind, not even of a handler that never ends", async () => {
+  await using subject = makeSubject();
+  const { pool } = subject;
+  const begun = Promise.withResolvers<void>();
+  pool.task("deaf", () => new Promise<void>(() => begun.resolve()));
+  const kit = testPool(pool);
+  await pool.enqueue("deaf");
+  void kit.run();
+  await begun.promise;
+  await kit[Symbol.asyncDispose]();
+});
+
 Deno.test("testPool() says what is wrong with what it is given", async () => {
   await using subject = makeSubject();
   const { pool } = subject;
