@@ -222,6 +222,31 @@ Deno.test("a canceled task does not run, and a running one is told to stop", asy
   await assertRejects(() => task.result(), TaskCanceledError);
 });
 
+Deno.test("timers that a test has faked, and never moves on, stop neither a cancel nor the end of a kit", async () => {
+  await using subject = makeSubject();
+  const { pool, holding } = subject;
+  const deaf = Promise.withResolvers<void>();
+  pool.task("deaf", () => new Promise<void>(() => deaf.resolve()));
+  const kit = testPool(pool);
+  using _ = fakeTimers();
+  const task = await pool.enqueue(hold);
+  const runs = kit.run();
+  await holding;
+  await task.cancel();
+  assertEquals((await runs).map(({ status }) => status), ["canceled"]);
+  await pool.enqueue("deaf");
+  void kit.run();
+  await deaf.promise;
+  await kit[Symbol.asyncDispose]();
+});
+
+/** Timers that never ring, as those of a library for fake time do while nobody moves it. */
+function fakeTimers(): Disposable {
+  const real = globalThis.setTimeout;
+  Reflect.set(globalThis, "setTimeout", () => 0);
+  return { [Symbol.dispose]: () => void Reflect.set(globalThis, "setTimeout", real) };
+}
+
 Deno.test("cancelPending() ends all that waits and runs", async () => {
   await using subject = makeSubject();
   const { pool, holding } = subject;
