@@ -45,7 +45,10 @@ export interface RunEnvironment {
 /** Between two tries of a call that the broker has to answer. */
 const TRY_AGAIN_MS = 500;
 
-/** What {@linkcode Run.start} was told to do when the row had something else to say. */
+/** How long the end of standard input, by which a worker hears that its supervisor died, may take to be heard. */
+const HEAR_DEATH_MS = 200;
+
+/** What the beginning of a run came to: its handler is called, or the row had something else to say. */
 type Start = "go" | "settled";
 
 /** One run. */
@@ -168,6 +171,8 @@ export class Run {
       result = await this.#callHandler(progress, metadata);
     } catch (thrown) {
       progress.close();
+      // What a handler writes to may be the supervisor's: its death is then heard here first, and is no failure.
+      if (isBrokenPipe(thrown)) await sleep(HEAR_DEATH_MS, { signal: this.#lost.signal });
       if (this.isLost) return;
       if (this.#cancelRequested) return await this.#endCanceled();
       return await this.#fail(thrown, progress);
@@ -285,4 +290,10 @@ export class Run {
       }
     }
   }
+}
+
+/** Whether somebody had stopped reading what was written, as Deno or Node says it. */
+function isBrokenPipe(thrown: unknown): boolean {
+  if (!(thrown instanceof Error)) return false;
+  return thrown instanceof Deno.errors.BrokenPipe || Reflect.get(thrown, "code") === "EPIPE";
 }

@@ -165,6 +165,21 @@ onBothGrounds(
 );
 
 onBothGrounds(
+  "kill -9 of the supervisor fails no task whose handler is just writing to standard output",
+  async (ground) => {
+    await using set = await setUp(ground);
+    await using program = await set.run();
+    const task = await set.client.enqueue(die, { how: "print" });
+    await waitFor(async () => await task.status() === "running", { what: "the task to run" });
+    const pids = childrenOf(program.pid);
+    program.signal("SIGKILL");
+    await program.exit;
+    await nothingLeft(pids);
+    assertEquals(await task.status(), "queued");
+  },
+);
+
+onBothGrounds(
   "SIGKILL of everything in the middle of a drain gives its tasks to the next supervisor within 15 s",
   async (ground) => {
     await using set = await setUp(ground);
