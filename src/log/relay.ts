@@ -110,6 +110,12 @@ export class LogRelay {
     return this.#remember(workerId, { number: numberOf(workerId), pid: 0 }).bye.promise;
   }
 
+  /** A worker has ended and been heard to its end: says what is missing of it, which no successor may ever do. */
+  ended(workerId: string): void {
+    const state = this.#workers.get(workerId);
+    if (state !== undefined) this.#report(state);
+  }
+
   #emit(worker: { readonly number: number; readonly pid: number }, record: LogRecord): void {
     const { number, pid } = worker;
     const properties = { ...record.properties, pool: this.#pool, worker: number, pid };

@@ -75,11 +75,12 @@ export class Departures {
 
   /** Deals with one end. Never rejects for a store that is away. */
   async departed(slot: WorkerSlot, worker: SpawnedWorker, cause: ExitCause): Promise<void> {
-    const { guardian, pool } = this.#parts;
+    const { guardian, pool, relay } = this.#parts;
     const { pid } = worker.child;
     await guardian.killGroup(pid);
     guardian.remove(pid);
     if (cause.code === 0) await this.#hearLastWords(worker);
+    relay.ended(worker.workerId);
     // Whatever the code: nobody asked it to end, and what it ran may be charged with a crash.
     if (!slot.isCutOff && this.#interrupted === undefined) {
       supervisorLogger(pool).warn(

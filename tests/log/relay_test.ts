@@ -128,6 +128,24 @@ Deno.test("LogRelay reports what a worker that died lost when its successor logs
   ]);
 });
 
+Deno.test("LogRelay reports what a worker that died lost when it is told of the end, and once", () => {
+  using collected = collectRecords();
+  const relay = newRelay();
+  relay.receive(frame({ seq: 2, texts: ["a"] }));
+  relay.receive(frame({ seq: 6, texts: ["b"] }));
+  relay.ended("s/0/1");
+  relay.ended("s/0/1");
+  relay.ended("s/0/2");
+  relay.receive(frame({ worker: "s/0/2", seq: 0, texts: ["c"] }));
+  assertEquals(collected.texts(), [
+    "2 log records of Worker 0 were lost",
+    "a",
+    "b",
+    "3 log records of Worker 0 were lost",
+    "c",
+  ]);
+});
+
 Deno.test("LogRelay says when a worker logged faster than could be sent", () => {
   using collected = collectRecords();
   newRelay().receive(frame({ seq: 5, dropped: 5, texts: ["a"] }));
