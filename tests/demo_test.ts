@@ -190,7 +190,7 @@ Deno.test("the demo embedded says where its tasks are, and writes nothing but th
     "broker.db",
   ]);
   const names = [...Deno.readDirSync(set.project.folder)].map(({ name }) => name).sort();
-  assertEquals(names, [".agentexec", "demo", "deno.json"]);
+  assertEquals(names, [".agentexec", "demo", "deno.json", "deno.lock"]);
 });
 
 Deno.test("after kill -9 of the demo no process is left, and the next one finishes the run", async () => {

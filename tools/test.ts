@@ -15,8 +15,8 @@ import { type Counts, describeProblem, parseCounts } from "./test_counts.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
-/** Variables that would make the library use somebody's real servers. */
-const PRIVATE_VARIABLES = /^(AGENTEXEC_.*|REDIS_URL|DATABASE_URL|PG[A-Z]+)$/;
+/** Variables that would make the library use somebody's real servers, or take the tests for production. */
+const PRIVATE_VARIABLES = /^(AGENTEXEC_.*|REDIS_URL|DATABASE_URL|NODE_ENV|PG[A-Z]+)$/;
 
 /** What the tests may do: they talk to loopback, write to the temporary folder, and start processes. */
 function permissions(): string[] {

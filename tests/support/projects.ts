@@ -14,7 +14,7 @@ export interface Project extends AsyncDisposable {
   readonly folder: string;
   /** The files of its `.agentexec`, with their sizes; empty where there is none. */
   stores(): Promise<ReadonlyMap<string, Deno.FileInfo>>;
-  /** Runs one of its programs, with no variable of the test's but what Deno needs. */
+  /** Runs one of its programs in its folder; the test's own variables name no stores. */
   run(file: string, options?: ProjectProgram): Promise<Program>;
 }
 
@@ -41,12 +41,14 @@ export const EMBEDDED_FLAGS: readonly string[] = [
 export async function makeProject(files: Readonly<Record<string, string>>): Promise<Project> {
   const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "agentexec-project-" }));
   const { imports, tasks } = JSON.parse(await Deno.readTextFile(new URL("deno.json", CHECKOUT)));
+  // With the checkout's own lock file nothing has to be asked of the registry.
+  const lock = await Deno.readTextFile(new URL("deno.lock", CHECKOUT));
   const all = {
     "deno.json": JSON.stringify({
       imports: { ...imports, "@agentexec/core": new URL("mod.ts", CHECKOUT).href },
       tasks,
-      lock: false,
     }),
+    "deno.lock": lock,
     ...files,
   };
   for (const [name, text] of Object.entries(all)) {
@@ -57,14 +59,10 @@ export async function makeProject(files: Readonly<Record<string, string>>): Prom
     folder,
     stores: () => filesIn(`${folder}/.agentexec`),
     run(file, { args = [], flags = EMBEDDED_FLAGS, env = {}, umask, ...options } = {}) {
-      const variables = Object.entries(Deno.env.toObject()).filter(([name]) =>
-        ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME"].includes(name)
-      );
       const masked = umask === undefined ? [] : ["sh", "-c", `umask ${umask}; exec "$@"`, "sh"];
       return runCommand([...masked, "deno", "run", ...flags, file, ...args], {
         cwd: folder,
-        clearEnv: true,
-        env: { ...Object.fromEntries(variables), NO_COLOR: "1", ...env },
+        env: { NO_COLOR: "1", ...env },
         ...options,
       });
     },
