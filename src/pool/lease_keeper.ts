@@ -78,6 +78,8 @@ export class LeaseKeeper {
       return this.#renewal;
     }
     this.#renewal = (async () => {
+      // By the next turn a slot that has just started a worker holds it: its first claim is to be granted.
+      await Promise.resolve();
       do {
         this.#renewAgain = false;
         await this.#renew().catch((error: Error) =>
