@@ -261,6 +261,7 @@ export class Supervisor implements SlotHost {
     await ended;
     const settled = await this.#departures.settled();
     await this.#leases.close(closing);
+    this.#relay.close();
     await this.#guardian.close();
     return { ...settled, killed };
   }
