@@ -159,10 +159,10 @@ export class Writer {
         return;
       }
       case "data":
+      case "other":
         return await this.#split(group, error);
       case "refused":
       case "unmigrated":
-      case "other":
         for (const pending of group) pending.fail(error);
         return;
       default:
@@ -170,10 +170,11 @@ export class Writer {
     }
   }
 
-  /** One write that the database refuses for its data must not take its neighbours along. */
+  /** One write that the database refuses, for its data or by a rule of its own, must not take its neighbours along. */
   async #split(group: readonly Pending[], error: unknown): Promise<void> {
     const [only] = group;
     if (group.length === 1 && only !== undefined) {
+      if (failureOf(error) !== "data") return only.fail(error);
       const reason = error instanceof Error ? error.message : String(error);
       only.settle({ kind: "invalid", reason: sanitizeText(reason, MESSAGE_BYTES) });
       return;

@@ -6,7 +6,7 @@
  * @module
  */
 import { getLogger, type LogLevel, type LogRecord } from "@logtape/logtape";
-import { monotonicMs, wallClockMs } from "../clock.ts";
+import { after, monotonicMs, wallClockMs } from "../clock.ts";
 import { decodeFrame, type Frame } from "./frame.ts";
 import { poolPrefix, withPrefix } from "./prefix.ts";
 import { inspectSafely } from "./values.ts";
@@ -49,6 +49,8 @@ interface WorkerState {
   /** How many of them the worker dropped since they came too fast. */
   lostToHaste: number;
   reportedAtMs: number;
+  /** Takes back the report that is due by itself; undefined where none is. */
+  cancelReport: (() => void) | undefined;
 }
 
 /** Emits in this process what the workers of one pool log. */
@@ -57,6 +59,7 @@ export class LogRelay {
   readonly #showPool: boolean;
   readonly #workers = new Map<string, WorkerState>();
   #refused = 0;
+  #closed = false;
 
   /** Makes the relay of one pool. */
   constructor({ pool, showPool }: LogRelayOptions) {
@@ -116,6 +119,12 @@ export class LogRelay {
     if (state !== undefined) this.#report(state);
   }
 
+  /** Says what is missing and has not been said, and from now on at once: no timer is left behind. */
+  close(): void {
+    this.#closed = true;
+    for (const state of this.#workers.values()) this.#report(state);
+  }
+
   #emit(worker: { readonly number: number; readonly pid: number }, record: LogRecord): void {
     const { number, pid } = worker;
     const properties = { ...record.properties, pool: this.#pool, worker: number, pid };
@@ -135,11 +144,12 @@ export class LogRelay {
     { number, pid }: { readonly number: number; readonly pid: number },
   ): WorkerState {
     for (const [id, other] of this.#workers) {
-      // Its successor logs: nothing will come any more that could carry the report.
-      if (other.number === number) this.#report(other);
-      if (this.#workers.size >= MAX_WORKERS) this.#workers.delete(id);
+      const forgotten = this.#workers.size >= MAX_WORKERS;
+      // Its successor logs, so nothing more will be missing of it.
+      if (forgotten || other.number === number) this.#report(other);
+      if (forgotten) this.#workers.delete(id);
     }
-    const state = {
+    const state: WorkerState = {
       number,
       pid,
       bye: Promise.withResolvers<void>(),
@@ -149,6 +159,7 @@ export class LogRelay {
       lost: 0,
       lostToHaste: 0,
       reportedAtMs: -Infinity,
+      cancelReport: undefined,
     };
     this.#workers.set(workerId, state);
     return state;
@@ -163,10 +174,19 @@ export class LogRelay {
     state.dropped = Math.max(state.dropped, frame.dropped);
     state.lost += missing;
     state.lostToHaste += Math.min(missing, dropped);
-    if (monotonicMs() - state.reportedAtMs >= REPORT_EVERY_MS) this.#report(state);
+    if (state.lost > 0) this.#reportSoon(state);
+  }
+
+  /** At once, or as soon as enough time has passed since the last report: the worker may say nothing more by then. */
+  #reportSoon(state: WorkerState): void {
+    const waitMs = state.reportedAtMs + REPORT_EVERY_MS - monotonicMs();
+    if (this.#closed || waitMs <= 0) this.#report(state);
+    else state.cancelReport ??= after(waitMs, () => this.#report(state));
   }
 
   #report(state: WorkerState): void {
+    state.cancelReport?.();
+    state.cancelReport = undefined;
     if (state.lost === 0) return;
     const { number, pid, lost, lostToHaste } = state;
     state.lost = 0;

@@ -11,43 +11,45 @@ import type { WorkerSlot } from "./worker_slot.ts";
 
 const REMINDER = "what stands outside `if (import.meta.main)` runs in every worker";
 
+/** A worker that declares something else than the supervisor. */
+export interface Mismatch {
+  /** What differs, and what to change. */
+  readonly reason: string;
+  /** Whether it has all that the supervisor declares, and more: it then claims tasks. */
+  readonly isUsable: boolean;
+}
+
 /** What is wrong with what a worker declares; undefined where it is as it should be. */
-export function checkReady(message: ReadyMessage, plan: WorkerPlan): StartError | undefined {
+export function checkReady(message: ReadyMessage, plan: WorkerPlan): Mismatch | undefined {
   const { boot, entrypoint } = plan;
   if (message.queueName === null) {
     const declared = message.pools.length === 0
       ? "none"
       : message.pools.map((name) => `'${name}'`).join(", ");
-    return new StartError(
-      `Cannot start pool '${boot.pool}': ${entrypoint} declares no pool of that name, it declares ${declared}` +
-        actedBefore(message),
-    );
+    const reason = `${entrypoint} declares no pool of that name, it declares ${declared}` +
+      actedBefore(message);
+    return { reason, isUsable: false };
   }
   if (message.queueName !== boot.queueName) {
-    return new StartError(
-      `Cannot start pool '${boot.pool}': its queue is '${boot.queueName}', but ${entrypoint} declares it with queue ` +
-        `'${message.queueName}'`,
-    );
+    const reason = `its queue is '${boot.queueName}', but ${entrypoint} declares it with queue ` +
+      `'${message.queueName}'`;
+    return { reason, isUsable: false };
   }
   const missing = boot.tasks.filter((name) => !message.tasks.includes(name));
   if (missing.length > 0) {
     const which = missing.length === 1 ? `task '${missing[0]}' is` : `tasks ${quote(missing)} are`;
-    return new StartError(
-      `Cannot start pool '${boot.pool}': ${which} declared here, but not in the workers, where ${entrypoint} ` +
-        `declares ${message.tasks.length === 0 ? "none" : quote(message.tasks)}` +
-        (message.caller === null
-          ? `; declare it outside \`if (import.meta.main)\``
-          : actedBefore(message)),
-    );
+    const reason = `${which} declared here, but not in the workers, where ${entrypoint} ` +
+      `declares ${message.tasks.length === 0 ? "none" : quote(message.tasks)}` +
+      (message.caller === null
+        ? `; declare it outside \`if (import.meta.main)\``
+        : actedBefore(message));
+    return { reason, isUsable: false };
   }
   const extra = message.tasks.filter((name) => !boot.tasks.includes(name));
   if (extra.length > 0 && !plan.adoptsTasks) {
-    return new StartError(
-      `Cannot start pool '${boot.pool}': the workers declare ${
-        quote(extra)
-      }, which this process does not; declare ` +
-        `tasks where every process evaluates them, outside \`if (import.meta.main)\` and of any condition`,
-    );
+    const reason = `the workers declare ${quote(extra)}, which this process does not; declare ` +
+      `tasks where every process evaluates them, outside \`if (import.meta.main)\` and of any condition`;
+    return { reason, isUsable: true };
   }
   return undefined;
 }

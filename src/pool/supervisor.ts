@@ -74,6 +74,7 @@ export class Supervisor implements SlotHost {
   readonly #leases: LeaseKeeper;
   readonly #departures: Departures;
   readonly #failedStart = new AbortController();
+  #hasStarted = false;
   #stopping = false;
   #allReady: () => void = () => {};
   #warnedOfActing = false;
@@ -148,6 +149,7 @@ export class Supervisor implements SlotHost {
     for (const slot of this.#slots) slot.start();
     void this.#leases.renewSoon();
     await this.#readyOrFailed(ready, signal);
+    this.#hasStarted = true;
   }
 
   async #readyOrFailed(ready: Promise<void>, signal: AbortSignal): Promise<void> {
@@ -208,10 +210,21 @@ export class Supervisor implements SlotHost {
     return { workerId, child };
   }
 
+  accepts(slot: WorkerSlot, message: ReadyMessage): boolean {
+    const mismatch = checkReady(message, this.#parts.plan);
+    if (mismatch === undefined) return true;
+    const { reason, isUsable } = mismatch;
+    if (!this.#hasStarted) {
+      this.#failStart(new StartError(`Cannot start pool '${this.#parts.pool}': ${reason}`));
+    } // The program was changed under a running pool: who knows more than it has to is none the worse for it.
+    else if (isUsable) this.#log().warn(`Worker ${slot.number} is not as this process: ${reason}`);
+    else this.#log().error(`Cannot use Worker ${slot.number}, starting it again: ${reason}`);
+    return isUsable;
+  }
+
   ready(slot: WorkerSlot, message: ReadyMessage): void {
-    const problem = checkReady(message, this.#parts.plan);
-    if (problem !== undefined) this.#failStart(problem);
-    else if (this.#slots.every((each) => each.isReady)) this.#allReady();
+    const { aborted: failed } = this.#failedStart.signal;
+    if (!failed && this.#slots.every((each) => each.isReady)) this.#allReady();
     this.#warnOfActing(message);
     this.#log().debug(`Worker ${slot.number} is ready`);
   }
@@ -261,6 +274,7 @@ export class Supervisor implements SlotHost {
     await ended;
     const settled = await this.#departures.settled();
     await this.#leases.close(closing);
+    this.#relay.close();
     await this.#guardian.close();
     return { ...settled, killed };
   }

@@ -59,6 +59,8 @@ export interface SlotHost {
   departed(slot: WorkerSlot, worker: SpawnedWorker, cause: ExitCause): Promise<void>;
   /** Told that a worker died before it was ready, for the n-th time in a row. */
   diedEarly(slot: WorkerSlot, cause: ExitCause, stderr: string, times: number): void;
+  /** Asked whether what a worker declares will do; says so itself where it will not. */
+  accepts(slot: WorkerSlot, message: ReadyMessage): boolean;
   /** Told of a worker that is ready. */
   ready(slot: WorkerSlot, message: ReadyMessage): void;
 }
@@ -85,6 +87,7 @@ export class WorkerSlot {
   #tasks: readonly string[] = [];
   #spawns = 0;
   #earlyDeaths = 0;
+  #gotReady = false;
   #cutOff = false;
   #life: Promise<void> = Promise.resolve();
 
@@ -108,7 +111,7 @@ export class WorkerSlot {
     return this.#state === "ready" || this.#state === "busy";
   }
 
-  /** Whether its present process is killed by a stop, so that what it ran was interrupted, not crashed. */
+  /** Whether its present process is killed on purpose, so that what it ran was interrupted, not crashed. */
   get isCutOff(): boolean {
     return this.#cutOff;
   }
@@ -134,12 +137,24 @@ export class WorkerSlot {
     this.#tasks = ids;
   }
 
-  /** Its worker said that it is ready. Said again, it means nothing. */
-  heardReady(workerId: string, message: string): void {
-    if (this.#worker?.workerId !== workerId || this.#state !== "starting") return;
+  /**
+   * Its worker said that it is ready. Said again, it means nothing. One that will not do claims nothing, so it is
+   * killed, and replaced as one that died early.
+   */
+  heardReady(workerId: string, text: string): void {
+    const worker = this.#worker;
+    if (worker?.workerId !== workerId || this.#state !== "starting") return;
+    const message = decodeReadyMessage(text);
+    if (!this.#host.accepts(this, message)) {
+      this.#cutOff = true;
+      this.#state = "stopping";
+      worker.child.kill("SIGKILL");
+      return;
+    }
+    this.#gotReady = true;
     this.#state = "ready";
     this.#earlyDeaths = 0;
-    this.#host.ready(this, decodeReadyMessage(message));
+    this.#host.ready(this, message);
   }
 
   /**
@@ -193,21 +208,26 @@ export class WorkerSlot {
     }
   }
 
+  /** Answers whether it had got ready. */
   async #oneProcess(): Promise<boolean> {
     this.#state = "starting";
+    this.#gotReady = false;
+    this.#cutOff = false;
     const worker = this.#spawn();
     if (worker === undefined) return false;
     this.#worker = worker;
     const cause = await worker.child.exited;
-    const wasReady = this.#state !== "starting";
     this.#state = "exited";
     this.#tasks = [];
-    if (!wasReady) {
+    if (!this.#gotReady) {
       this.#earlyDeaths++;
-      this.#host.diedEarly(this, cause, worker.child.stderrTail, this.#earlyDeaths);
+      // What was killed on purpose did not die by itself.
+      if (!this.#cutOff) {
+        this.#host.diedEarly(this, cause, worker.child.stderrTail, this.#earlyDeaths);
+      }
     }
     await this.#host.departed(this, worker, cause);
     this.#worker = undefined;
-    return wasReady;
+    return this.#gotReady;
   }
 }

@@ -3,7 +3,7 @@ import { configureSync, resetSync } from "@logtape/logtape";
 import { encodeFrame, encodeRecord } from "../../src/log/frame.ts";
 import { LogRelay } from "../../src/log/relay.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
-import { within } from "../support/wait.ts";
+import { waitFor, within } from "../support/wait.ts";
 import { channel, collectRecords, publisherOn, recordOf, textOf } from "./support.ts";
 
 interface FrameSketch {
@@ -142,6 +142,41 @@ Deno.test("LogRelay reports what a worker that died lost when it is told of the 
     "a",
     "b",
     "3 log records of Worker 0 were lost",
+    "c",
+  ]);
+});
+
+Deno.test("LogRelay reports by itself what a worker lost that says nothing more", async () => {
+  using collected = collectRecords();
+  const relay = newRelay();
+  relay.receive(frame({ seq: 2, texts: ["a"] }));
+  relay.receive(frame({ seq: 6, texts: ["b"] }));
+  relay.receive(frame({ seq: 9, texts: ["c"] }));
+  await waitFor(() => collected.records.length >= 5, { what: "the second report" });
+  relay.ended("s/0/1");
+  assertEquals(collected.texts(), [
+    "2 log records of Worker 0 were lost",
+    "a",
+    "b",
+    "c",
+    "5 log records of Worker 0 were lost",
+  ]);
+});
+
+// A timer that is left is found by the leak sanitizers.
+Deno.test("LogRelay reports what was lost when it is closed, what is lost after that at once, and keeps no timer", () => {
+  using collected = collectRecords();
+  const relay = newRelay();
+  relay.receive(frame({ seq: 2, texts: ["a"] }));
+  relay.receive(frame({ seq: 6, texts: ["b"] }));
+  relay.close();
+  relay.receive(frame({ seq: 8, texts: ["c"] }));
+  assertEquals(collected.texts(), [
+    "2 log records of Worker 0 were lost",
+    "a",
+    "b",
+    "3 log records of Worker 0 were lost",
+    "1 log record of Worker 0 was lost",
     "c",
   ]);
 });
