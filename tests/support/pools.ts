@@ -14,6 +14,8 @@ export interface TestPool extends AsyncDisposable {
   readonly pool: Pool;
   /** Its Redis. */
   readonly redis: RedisServer;
+  /** The address of its broker. */
+  readonly brokerUrl: string;
   /** Its database. */
   readonly databaseUrl: string;
 }
@@ -46,6 +48,7 @@ export async function makePool(
       if (stores.redis === undefined) throw new TypeError("This test's broker is a file");
       return stores.redis;
     },
+    brokerUrl,
     databaseUrl,
     async [Symbol.asyncDispose]() {
       await pool.shutdown({ timeout: { seconds: 0 } });

@@ -53,7 +53,7 @@ export class FileConnection {
   /**
    * Loads what opening takes: a producer without SQLite shall not need it.
    *
-   * @throws {IncompatibleError} If this runtime has no SQLite.
+   * @throws {IncompatibleError} If this runtime has no SQLite, or too old a one.
    */
   async load(): Promise<void> {
     this.#Sqlite = (await loadSqlite(this.address)).DatabaseSync;
