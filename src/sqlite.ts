@@ -1,8 +1,9 @@
 /**
- * Loading SQLite, which not every runtime has.
+ * Loading SQLite, which not every runtime has, and telling its files apart.
  *
  * @module
  */
+import { statSync } from "node:fs";
 import { IncompatibleError } from "./errors.ts";
 
 /**
@@ -34,4 +35,21 @@ function unsuitable(address: string, why: string, options?: ErrorOptions): Incom
     `Cannot open ${address}: ${why}; use Deno or Node.js 22.16 or newer, or Redis and Postgres`,
     options,
   );
+}
+
+/** Which file a path names. */
+export interface KnownFile {
+  /** Tells it from another at the same path. */
+  readonly identity: string;
+  /** Who may read and write it. */
+  readonly mode: number;
+}
+
+/** The file at a path; null where there is none, as in memory. */
+export function fileAt(path: string): KnownFile | null {
+  // It takes no right to use memory, and one to look for a file of that name.
+  if (path === ":memory:") return null;
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return null;
+  return { identity: `${found.dev}:${found.ino}`, mode: found.mode & 0o777 };
 }
