@@ -1,6 +1,6 @@
 /**
- * A worker pool for AI-agent work: tasks run in worker processes that may only do what they were granted,
- * wait in Redis, and leave a full record in Postgres or SQLite.
+ * A worker pool for AI-agent work: tasks run in worker processes that may only do what they were granted, wait in
+ * Redis, and leave a full record in Postgres or SQLite. Without the two addresses a program runs on two SQLite files.
  *
  * Declare a task where producers and workers can both import it, give a pool its handler, run the pool, and
  * enqueue from anywhere:

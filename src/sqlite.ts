@@ -1,27 +1,55 @@
 /**
- * Loading SQLite, which not every runtime has.
+ * Loading SQLite, which not every runtime has, and telling its files apart.
  *
  * @module
  */
+import { statSync } from "node:fs";
 import { IncompatibleError } from "./errors.ts";
 
 /**
- * The module `node:sqlite`, loaded when a file is opened: Node.js before 22.13 has it only by a flag, or not at all.
+ * The module `node:sqlite`, loaded when a file is opened. Node.js has it without a flag from 22.13 on, with a busy
+ * timeout and the columns of a statement from 22.16 on.
  *
  * @param address The file's address, as it may be shown.
- * @throws {IncompatibleError} If this runtime has no SQLite.
+ * @throws {IncompatibleError} If this runtime has no SQLite, or one that lacks these.
  */
 export async function loadSqlite(address: string): Promise<typeof import("node:sqlite")> {
+  const sqlite = await load(address);
+  if (typeof sqlite.StatementSync.prototype.columns === "function") return sqlite;
+  throw unsuitable(address, "this runtime's SQLite is too old");
+}
+
+async function load(address: string): Promise<typeof import("node:sqlite")> {
   try {
     return await import("node:sqlite");
   } catch (cause) {
     if (!(cause instanceof Error) || Reflect.get(cause, "code") !== "ERR_UNKNOWN_BUILTIN_MODULE") {
       throw cause;
     }
-    throw new IncompatibleError(
-      `Cannot open ${address}: this runtime has no SQLite, Deno and Node.js from 22.13 on have; use them, or Redis and ` +
-        `Postgres`,
-      { cause },
-    );
+    throw unsuitable(address, "this runtime has no SQLite", { cause });
   }
+}
+
+function unsuitable(address: string, why: string, options?: ErrorOptions): IncompatibleError {
+  return new IncompatibleError(
+    `Cannot open ${address}: ${why}; use Deno or Node.js 22.16 or newer, or Redis and Postgres`,
+    options,
+  );
+}
+
+/** Which file a path names. */
+export interface KnownFile {
+  /** Tells it from another at the same path. */
+  readonly identity: string;
+  /** Who may read and write it. */
+  readonly mode: number;
+}
+
+/** The file at a path; null where there is none, as in memory. */
+export function fileAt(path: string): KnownFile | null {
+  // It takes no right to use memory, and one to look for a file of that name.
+  if (path === ":memory:") return null;
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return null;
+  return { identity: `${found.dev}:${found.ino}`, mode: found.mode & 0o777 };
 }

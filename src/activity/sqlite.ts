@@ -14,8 +14,10 @@ import {
   SqliteDriver,
   type TransactionSettings,
 } from "kysely";
+import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
-import { loadSqlite } from "../sqlite.ts";
+import { ConnectionError } from "../errors.ts";
+import { fileAt, type KnownFile, loadSqlite } from "../sqlite.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 
 /** How long a statement waits for another connection's write. */
@@ -122,17 +124,51 @@ const PRAGMAS = [
   "pragma foreign_keys = off",
 ];
 
+/** Opens a file. Once it is another one that the path names, that one: what is written to the former nobody reads. */
 async function open(path: string): Promise<Opened> {
   const { DatabaseSync } = await loadSqlite(`sqlite:${path}`);
-  return await patiently(() => {
-    const database = new DatabaseSync(path);
-    try {
-      // Prepared, not by `exec`: under Deno that one's errors lack the number which says that a lock is the trouble.
-      for (const pragma of PRAGMAS) database.prepare(pragma).all();
-      return adapt(database);
-    } catch (error) {
-      database.close();
-      throw error;
-    }
-  });
+  let current = await patiently(() => connect(DatabaseSync, path));
+  return {
+    close: () => current.opened.close(),
+    prepare(text) {
+      // What was begun ends where it began.
+      if (
+        current.file !== null && !current.database.isTransaction && isReplaced(path, current.file)
+      ) {
+        const former = current;
+        current = connect(DatabaseSync, path);
+        former.opened.close();
+      }
+      return current.opened.prepare(text);
+    },
+  };
+}
+
+interface Connected {
+  readonly database: DatabaseSync;
+  readonly opened: Opened;
+  /** Null in memory. */
+  readonly file: KnownFile | null;
+}
+
+function connect(Sqlite: typeof DatabaseSync, path: string): Connected {
+  const database = new Sqlite(path);
+  try {
+    // Prepared, not by `exec`: under Deno that one's errors lack the number which says that a lock is the trouble.
+    for (const pragma of PRAGMAS) database.prepare(pragma).all();
+    return { database, opened: adapt(database), file: fileAt(path) };
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+/** @throws {ConnectionError} If there is no file any more: an empty one would not help, it has no tables. */
+function isReplaced(path: string, { identity }: KnownFile): boolean {
+  const found = fileAt(path);
+  if (found !== null) return found.identity !== identity;
+  throw new ConnectionError(
+    `Cannot use sqlite:${path}: the file was deleted; start the program again`,
+    { retryable: true },
+  );
 }

@@ -13,7 +13,7 @@
  * - Redis keeps no messages. SQLite keeps the last 4,096, of 8 Mi characters together, for a listener that is slow; one
  *   that was too slow is told by `onReconnect`.
  * - Redis has lost its data when it was emptied or began anew without them, SQLite when its file was deleted or
- *   replaced: it is then made anew by the next call, and listeners are told by `onReconnect`.
+ *   replaced: it is then made anew by the next call, once its folder is there, and listeners are told by `onReconnect`.
  * - A lock of the file that another process holds for 5 s is a `ConnectionError` that may be tried again.
  *
  * @module

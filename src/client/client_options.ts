@@ -41,9 +41,9 @@ export interface ClientOptions {
   /**
    * Whether the program may run embedded where neither a broker nor a database is configured: for this machine
    * alone, on two SQLite files in `.agentexec/` beside the nearest `deno.json` of its entrypoint. `true` allows it in
-   * production and in a compiled program too, `false` nowhere.
+   * production and in a compiled program (there in the current folder) too, `false` nowhere.
    *
-   * @default {undefined} (unless AGENTEXEC_ENV or NODE_ENV is "production", or the program is compiled)
+   * @default {undefined} (it may, unless AGENTEXEC_ENV or NODE_ENV is "production", or the program is compiled)
    */
   readonly embedded?: boolean | undefined;
   /**

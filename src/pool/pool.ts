@@ -492,9 +492,9 @@ export class Pool extends Client {
     const log = supervisorLogger(this.name);
     if (killed > 0) {
       log.warn(
-        `Killed ${killed} workers that had not finished; cut off: ${
-          cutOff.join(", ") || "nothing"
-        }`,
+        `Killed ${
+          killed === 1 ? "one worker" : `${killed} workers`
+        } that had not finished; cut off: ${cutOff.join(", ") || "nothing"}`,
       );
     }
     for (const problem of unsettled) {

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { DatabaseSync } from "node:sqlite";
-import { openDatabase } from "../../src/activity/connection.ts";
+import { filesOf, openDatabase } from "../../src/activity/connection.ts";
 import { ConnectionError } from "../../src/errors.ts";
 import { Bench, newRow } from "../contract/activity/bench.ts";
 import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
@@ -131,6 +131,25 @@ Deno.test("a file that is full refuses new tasks, and keeps what waits until the
   assertEquals(outcomes.map(({ kind }) => kind), ["inserted", "inserted", "inserted"]);
   assertEquals((await bench.detail(agentId)).result, JSON.parse(result));
   await assertSound(bench);
+});
+
+Deno.test("a file that was deleted takes no writes that nobody would read, and the one in its place is used", async () => {
+  await using bench = await Bench.make(contract);
+  await bench.task({ agentId: TASK });
+  for (const name of filesOf(bench.ground.address)) {
+    await Deno.remove(name).catch((error) => assertTrue(error instanceof Deno.errors.NotFound));
+  }
+  const error = await assertRejects(() => bench.store.insertTasks([newRow()]), ConnectionError);
+  assertEquals(error.retryable, true);
+  assertTrue(error.message.includes(pathOf(bench)), error.message);
+  assertTrue(error.message.includes("was deleted"), error.message);
+
+  const other = bench.another();
+  await other.migrate();
+  assertEquals(await bench.store.readRow(TASK), undefined);
+  const row = newRow();
+  await bench.store.insertTasks([row]);
+  assertEquals((await other.readRow(row.agentId))?.status, "queued");
 });
 
 Deno.test("a file that stays locked is told to whoever inserts; what runs is written once it is free", async () => {

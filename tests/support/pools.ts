@@ -14,7 +14,7 @@ export interface TestPool extends AsyncDisposable {
   readonly pool: Pool;
   /** Its Redis. */
   readonly redis: RedisServer;
-  /** Its broker. */
+  /** The address of its broker. */
   readonly brokerUrl: string;
   /** Its database. */
   readonly databaseUrl: string;

@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { closeSync, openSync, statSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { ConnectionError } from "../../errors.ts";
-import { loadSqlite } from "../../sqlite.ts";
+import { fileAt, type KnownFile, loadSqlite } from "../../sqlite.ts";
 import { isOfSqlite } from "./failure.ts";
 import { prepareSchema } from "./schema.ts";
 import { Transaction } from "./transaction.ts";
@@ -20,13 +20,6 @@ interface Connected {
   readonly transaction: Transaction;
   /** Null where it is none, in memory. */
   readonly file: KnownFile | null;
-}
-
-interface KnownFile {
-  /** Tells it from another at the same path. */
-  readonly identity: string;
-  /** Who may read and write it. */
-  readonly mode: number;
 }
 
 /** A connection to the file of a path. What SQLite says is thrown as it is. */
@@ -53,7 +46,7 @@ export class FileConnection {
   /**
    * Loads what opening takes: a producer without SQLite shall not need it.
    *
-   * @throws {IncompatibleError} If this runtime has no SQLite.
+   * @throws {IncompatibleError} If this runtime has no SQLite, or too old a one.
    */
   async load(): Promise<void> {
     this.#Sqlite = (await loadSqlite(this.address)).DatabaseSync;
@@ -125,15 +118,6 @@ export class FileConnection {
     this.#connected?.database.close();
     this.#connected = undefined;
   }
-}
-
-/** The file at a path; null where there is none, as in memory. */
-function fileAt(path: string): KnownFile | null {
-  // It takes no right to use memory, and one to look for a file of that name.
-  if (path === ":memory:") return null;
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return null;
-  return { identity: `${found.dev}:${found.ino}`, mode: found.mode & 0o777 };
 }
 
 /** Makes a file in the place of one that was deleted, for nobody's eyes but those that could see that one. */

@@ -19,15 +19,17 @@ export function countDepth(transaction: Transaction, queue: string): Depth {
     oldestDue: number | null;
   }>(
     `select
-      (select count(*) from agentexec_broker_task where state = 'waiting' and queue = ?1) as waiting,
-      (select count(*) from agentexec_broker_task where state = 'delayed' and queue = ?1) as delayed,
-      (select count(*) from agentexec_broker_task where state = 'delayed' and queue = ?1 and due <= ?2) as due,
-      (select count(*) from agentexec_broker_task where state = 'claimed' and queue = ?1) as running,
-      (select since from agentexec_broker_task where state = 'waiting' and queue = ?1
+      (select count(*) from agentexec_broker_task where state = 'waiting' and queue = ?) as waiting,
+      (select count(*) from agentexec_broker_task where state = 'delayed' and queue = ?) as delayed,
+      (select count(*) from agentexec_broker_task where state = 'claimed' and queue = ?) as running,
+      (select since from agentexec_broker_task where state = 'waiting' and queue = ?
         order by position limit 1) as oldest,
-      (select min(due) from agentexec_broker_task where state = 'delayed' and queue = ?1 and due <= ?2) as oldestDue`,
-    queue,
-    now,
+      (select count(*) from agentexec_broker_task where state = 'delayed' and queue = ? and due <= ?) as due,
+      (select min(due) from agentexec_broker_task where state = 'delayed' and queue = ? and due <= ?) as oldestDue`,
+    // Each as often as it stands there: "?1" is more than Node.js 22.16 and 24.4 can bind.
+    ...[queue, queue, queue, queue],
+    ...[queue, now],
+    ...[queue, now],
   );
   const { waiting = 0, delayed = 0, running = 0, due = 0 } = row ?? {};
   const since = row?.oldest ?? row?.oldestDue ?? null;
