@@ -72,7 +72,7 @@ Deno.test("while a stop closes the connections another one waits for it, a start
   await using _ = await recordLogs();
   await using redis = await startRedis();
   await using database = await sharedPostgres().freshDatabase();
-  let close: { readonly began: () => void; readonly mayEnd: Promise<void> } | undefined;
+  let close: { readonly began: () => void; readonly mayEnd: Promise<void> } | undefined = undefined;
   class SlowToEnd extends pg.Pool {
     override async end(): Promise<void> {
       close?.began();
