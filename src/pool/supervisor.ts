@@ -216,9 +216,12 @@ export class Supervisor implements SlotHost {
     const { reason, isUsable } = mismatch;
     if (!this.#hasStarted) {
       this.#failStart(new StartError(`Cannot start pool '${this.#parts.pool}': ${reason}`));
-    } // The program was changed under a running pool: who knows more than it has to is none the worse for it.
-    else if (isUsable) this.#log().warn(`Worker ${slot.number} is not as this process: ${reason}`);
-    else this.#log().error(`Cannot use Worker ${slot.number}, starting it again: ${reason}`);
+    } else if (isUsable) {
+      // The program was changed under a running pool: who knows more than it has to is none the worse for it.
+      this.#log().warn(`Worker ${slot.number} is not as this process: ${reason}`);
+    } else {
+      this.#log().error(`Cannot use Worker ${slot.number}, starting it again: ${reason}`);
+    }
     return isUsable;
   }
 

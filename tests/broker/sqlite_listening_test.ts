@@ -2,8 +2,9 @@ import type { Queue } from "../../src/broker/broker.ts";
 import { SqliteBroker } from "../../src/broker/sqlite/sqlite_broker.ts";
 import { task } from "../contract/broker/bench.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
-import { waitFor } from "../support/wait.ts";
-import { openQueue, testFolder } from "./sqlite_bench.ts";
+import { BrokerProcess } from "../support/broker_process.ts";
+import { waitFor, within } from "../support/wait.ts";
+import { openQueue, openQueueOf, testFolder } from "./sqlite_bench.ts";
 
 Deno.test("who is told of a message may read and write at once", async () => {
   await using folder = await testFolder();
@@ -58,6 +59,25 @@ Deno.test("a broker that is closed while a subscription begins leaves nothing th
   const beginning = queue.subscribe(topic, { onMessage: () => {} });
   await broker.close();
   await (await beginning)();
+});
+
+Deno.test("who may not watch the file is woken by looking, as often as two processes take turns", async () => {
+  await using folder = await testFolder();
+  await using here = await openQueue(folder.file);
+  // What it may not read it may not watch; SQLite reads it all the same.
+  await using process = new BrokerProcess({ flags: [`--deny-read=${folder.file}-wal`] });
+  const there = await openQueueOf(process.broker(`sqlite:${folder.file}`));
+  const topic = { kind: "progress", id: crypto.randomUUID() } as const;
+  const heard: string[] = [];
+  await there.queue.subscribe(topic, { onMessage: (message) => heard.push(message) });
+  // Each turn begins when the one before was just looked for: by the net alone, 500 ms apart, they take 30 s.
+  const turns = async () => {
+    for (let n = 1; n <= 60; n++) {
+      await here.queue.publish(topic, String(n));
+      await waitFor(() => heard.length === n, { what: `message ${n}` });
+    }
+  };
+  await within(turns(), { what: "60 turns", timeoutMs: 20_000 });
 });
 
 /** The shortest of some times that it took to write messages, in milliseconds. */

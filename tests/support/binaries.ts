@@ -14,7 +14,11 @@ const PACKAGES = {
   // A slim Debian image has neither.
   "openssl": "openssl",
   "ps": "procps",
+  "strace": "strace",
 } as const;
+
+/** What there is on Linux alone; the tests that use it are not there elsewhere. */
+const LINUX_ONLY: readonly string[] = ["strace"];
 
 /** The name of a program that {@linkcode binary} knows how to find. */
 export type BinaryName = keyof typeof PACKAGES;
@@ -37,9 +41,10 @@ export async function binary(name: BinaryName): Promise<string> {
 /** Installs what is missing of all that the tests need, in one go. */
 export async function ensureBinaries(): Promise<void> {
   const missing = new Set(
-    Object.entries(PACKAGES).filter(([name]) => find(name) === null).map(([, packageName]) =>
-      packageName
-    ),
+    Object.entries(PACKAGES)
+      .filter(([name]) => Deno.build.os === "linux" || !LINUX_ONLY.includes(name))
+      .filter(([name]) => find(name) === null)
+      .map(([, packageName]) => packageName),
   );
   if (missing.size > 0) await install([...missing]);
 }

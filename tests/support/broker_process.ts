@@ -27,6 +27,8 @@ export interface RemoteCall {
 export interface BrokerProcessOptions {
   /** Words before the command: a program that sets limits or rights and becomes the command. */
   readonly launcher?: readonly string[];
+  /** Flags of Deno beside those that it always has. */
+  readonly flags?: readonly string[];
 }
 
 /**
@@ -46,11 +48,11 @@ export class BrokerProcess implements AsyncDisposable {
   #last = 0;
 
   /** Starts the program. */
-  constructor({ launcher = [] }: BrokerProcessOptions = {}) {
+  constructor({ launcher = [], flags = [] }: BrokerProcessOptions = {}) {
     const rights = ["--allow-net=127.0.0.1", "--allow-env", "--allow-read", "--allow-write"];
     const [command, ...args] = [
       ...launcher,
-      ...["deno", "run", "--no-prompt", "--no-check", "--allow-sys", ...rights, PROGRAM],
+      ...["deno", "run", "--no-prompt", "--no-check", "--allow-sys", ...rights, ...flags, PROGRAM],
     ];
     this.#child = new Deno.Command(command ?? "", { args, stdin: "piped", stdout: "piped" })
       .spawn();
