@@ -63,6 +63,8 @@ export class Session {
   readonly db: Kysely<unknown>;
   readonly #options: SessionOptions;
   #closed: Promise<void> | undefined;
+  /** Ends the pauses between tries. */
+  readonly #closing = new AbortController();
 
   /** Makes no connection. */
   constructor(options: SessionOptions) {
@@ -170,12 +172,17 @@ export class Session {
           !signal?.aborted && monotonicMs() + pause < giveUpAt;
         if (!again) throw toConnectionError(error, doing, this.address);
       }
-      await sleep(pause, { signal });
+      await sleep(pause, {
+        signal: signal === undefined
+          ? this.#closing.signal
+          : AbortSignal.any([signal, this.#closing.signal]),
+      });
     }
   }
 
   /** Closes the connection, waiting at most 0.65 s. May be called twice. */
   close(): Promise<void> {
+    this.#closing.abort();
     this.#closed ??= withDeadline(this.db.destroy(), {
       ms: CLOSE_MS,
       error: () => new ConnectionError(`Cannot close ${this.address} in time`, { retryable: true }),

@@ -27,19 +27,22 @@ const LONGEST_PAUSE_MS = 8;
 
 /** A dialect on a file, which is made where it is not there. Opens it at first use. */
 export function sqliteDialect(path: string): SqliteDialect {
-  return new PatientDialect({ database: () => open(path) });
+  const ended = new AbortController();
+  return new PatientDialect({ database: () => open(path, ended.signal) }, ended);
 }
 
 class PatientDialect extends SqliteDialect {
   readonly #config: SqliteDialectConfig;
+  readonly #ended: AbortController;
 
-  constructor(config: SqliteDialectConfig) {
+  constructor(config: SqliteDialectConfig, ended: AbortController) {
     super(config);
     this.#config = config;
+    this.#ended = ended;
   }
 
   override createDriver(): Driver {
-    return new PatientDriver(this.#config);
+    return new PatientDriver(this.#config, this.#ended);
   }
 }
 
@@ -51,10 +54,25 @@ class PatientDialect extends SqliteDialect {
  * the thread, and with it the very transaction that is waited for, where that is this process's own.
  */
 class PatientDriver extends SqliteDriver {
+  /** Whoever waits when the file is closed waits no longer. */
+  readonly #ended: AbortController;
   #connection: DatabaseConnection | undefined;
 
+  constructor(config: SqliteDialectConfig, ended: AbortController) {
+    super(config);
+    this.#ended = ended;
+  }
+
   override async acquireConnection(): Promise<DatabaseConnection> {
-    return this.#connection ??= new PatientConnection(await super.acquireConnection());
+    return this.#connection ??= new PatientConnection(
+      await super.acquireConnection(),
+      this.#ended.signal,
+    );
+  }
+
+  override async destroy(): Promise<void> {
+    this.#ended.abort();
+    await super.destroy();
   }
 
   override async beginTransaction(
@@ -76,13 +94,15 @@ class PatientDriver extends SqliteDriver {
 
 class PatientConnection implements DatabaseConnection {
   readonly #connection: DatabaseConnection;
+  readonly #ended: AbortSignal;
 
-  constructor(connection: DatabaseConnection) {
+  constructor(connection: DatabaseConnection, ended: AbortSignal) {
     this.#connection = connection;
+    this.#ended = ended;
   }
 
   executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    return patiently(() => this.#connection.executeQuery<R>(query));
+    return patiently(() => this.#connection.executeQuery<R>(query), this.#ended);
   }
 
   streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
@@ -90,17 +110,17 @@ class PatientConnection implements DatabaseConnection {
   }
 }
 
-/** Tries again while another connection writes. */
-async function patiently<T>(attempt: () => T | Promise<T>): Promise<T> {
+/** Tries again while another connection writes, until the file is closed. */
+async function patiently<T>(attempt: () => T | Promise<T>, ended: AbortSignal): Promise<T> {
   const giveUpAt = monotonicMs() + BUSY_MS;
   for (let pause = 1;; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
     try {
       return await attempt();
     } catch (error) {
-      if (!isBusy(error) || monotonicMs() > giveUpAt) throw error;
+      if (!isBusy(error) || monotonicMs() > giveUpAt || ended.aborted) throw error;
     }
     // Not all at the same moment.
-    await sleep(pause * (0.5 + Math.random()));
+    await sleep(pause * (0.5 + Math.random()), { signal: ended });
   }
 }
 
@@ -125,9 +145,9 @@ const PRAGMAS = [
 ];
 
 /** Opens a file. Once it is another one that the path names, that one: what is written to the former nobody reads. */
-async function open(path: string): Promise<Opened> {
+async function open(path: string, ended: AbortSignal): Promise<Opened> {
   const { DatabaseSync } = await loadSqlite(`sqlite:${path}`);
-  let current = await patiently(() => connect(DatabaseSync, path));
+  let current = await patiently(() => connect(DatabaseSync, path), ended);
   return {
     close: () => current.opened.close(),
     prepare(text) {
