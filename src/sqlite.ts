@@ -1,5 +1,5 @@
 /**
- * Loading SQLite, which not every runtime has, and telling its files apart.
+ * Loading SQLite, which not every runtime has, reading its error codes, and telling its files apart.
  *
  * @module
  */
@@ -35,6 +35,38 @@ function unsuitable(address: string, why: string, options?: ErrorOptions): Incom
     `Cannot open ${address}: ${why}; use Deno or Node.js 22.16 or newer, or Redis and Postgres`,
     options,
   );
+}
+
+/** Another connection has the lock: one of the result codes of SQLite. */
+export const SQLITE_BUSY = 5;
+
+/** The primary result codes that come without a number, by SQLite's words for them. */
+const CODES: readonly (readonly [start: string, code: number])[] = [
+  ["database is locked", SQLITE_BUSY],
+  ["database table is locked", 6],
+  ["attempt to write a readonly database", 8],
+  ["disk I/O error", 10],
+  ["database disk image is malformed", 11],
+  ["database or disk is full", 13],
+  ["unable to open database file", 14],
+  ["file is not a database", 26],
+];
+
+/** Whether SQLite itself says this. */
+export function isOfSqlite(error: unknown): error is Error {
+  return error instanceof Error &&
+    (Reflect.get(error, "code") === "ERR_SQLITE_ERROR" || Reflect.has(error, "errcode"));
+}
+
+/**
+ * The extended result code of an error of SQLite, https://www.sqlite.org/rescode.html; undefined for any other error.
+ * Deno's `exec` and constructor give words alone: their errors have a primary code.
+ */
+export function sqliteCodeOf(error: unknown): number | undefined {
+  if (!isOfSqlite(error)) return undefined;
+  const code: unknown = Reflect.get(error, "errcode");
+  if (typeof code === "number") return code;
+  return CODES.find(([start]) => error.message.startsWith(start))?.[1];
 }
 
 /** Which file a path names. */

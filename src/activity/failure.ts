@@ -5,6 +5,7 @@
  * @module
  */
 import { AgentexecError, ConnectionError, MigrationError } from "../errors.ts";
+import { sqliteCodeOf } from "../sqlite.ts";
 
 /** What to do about an error. */
 export type Failure =
@@ -84,8 +85,8 @@ function ownFailure(error: Error): Failure {
   if (error instanceof AgentexecError) return "other";
   if (error instanceof AggregateError && error.errors.length > 0) return failureOf(error.errors[0]);
   const code = codeOf(error);
-  const number: unknown = Reflect.get(error, "errcode");
-  if (typeof number === "number") return sqliteFailure(number & 0xff, error.message);
+  const number = sqliteCodeOf(error);
+  if (number !== undefined) return sqliteFailure(number & 0xff, error.message);
   if (SOCKET_CODES.has(code)) return "connection";
   if (/^[0-9A-Z]{5}$/.test(code)) return sqlStateFailure(code);
   if (TLS_CODES.test(code) || REFUSED_MESSAGES.test(error.message)) return "refused";
@@ -102,15 +103,7 @@ const SOCKET_CODES = new Set([
 ]);
 
 const TLS_CODES = /^(DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|CERT_|ERR_TLS_|ERR_SSL_|HOSTNAME_MISMATCH)/;
-/** Deno gives some errors of SQLite without their numbers, mostly where a file is opened. */
-const REFUSED_MESSAGES = new RegExp(
-  [
-    ...["certificate", "does not support SSL", "an SSL connection", "SASL", "SCRAM", "password"],
-    ...["unable to open database file", "file is not a database", "disk image is malformed"],
-    ...["attempt to write a readonly database"],
-  ].join("|"),
-  "i",
-);
+const REFUSED_MESSAGES = /certificate|does not support SSL|an SSL connection|SASL|SCRAM|password/i;
 const BROKEN_MESSAGES = new RegExp(
   [
     ...["^Connection terminated", "^timeout expired", "timeout exceeded when trying to connect"],
@@ -119,7 +112,6 @@ const BROKEN_MESSAGES = new RegExp(
     ...["socket has been ended", "write after end", "socket is closed", "broken pipe"],
     ...["connection reset", "unexpected end of file", "before secure TLS connection"],
     ...["connection refused", "failed to lookup address", "database is not open"],
-    ...["database is locked", "disk I/O error", "database or disk is full"],
   ].join("|"),
   "i",
 );

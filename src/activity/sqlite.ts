@@ -17,7 +17,7 @@ import {
 import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
-import { fileAt, type KnownFile, loadSqlite } from "../sqlite.ts";
+import { fileAt, type KnownFile, loadSqlite, SQLITE_BUSY, sqliteCodeOf } from "../sqlite.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 
 /** How long a statement waits for another connection's write. */
@@ -126,15 +126,10 @@ async function patiently<T>(attempt: () => T | Promise<T>, ended: AbortSignal): 
 
 /** Whether another connection has the lock. A transaction that has been overtaken gains nothing by waiting. */
 function isBusy(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  const code: unknown = Reflect.get(error, "errcode");
-  // Deno gives no number where it opens a file.
-  return code === undefined
-    ? /database is locked/.test(error.message)
-    : code === SQLITE_BUSY || code === SQLITE_BUSY_RECOVERY;
+  const code = sqliteCodeOf(error);
+  return code === SQLITE_BUSY || code === SQLITE_BUSY_RECOVERY;
 }
 
-const SQLITE_BUSY = 5;
 const SQLITE_BUSY_RECOVERY = 261;
 
 const PRAGMAS = [

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Kysely, sql } from "kysely";
+import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { ActivityStatus, ActivityWrite, WriteOutcome } from "./activity.ts";
 import { idIn } from "./dialect.ts";
 import type { Session } from "./session.ts";
@@ -69,22 +69,7 @@ async function writePostgres(
       from input i join locked l on l.agent_id = i.agent_id
     ), changed as (
       update ${session.activity} as a set
-        token = i.token,
-        status = coalesce(i.status, a.status),
-        message = coalesce(i.message, a.message),
-        percentage = case
-          when i.status in ('running', 'queued') then i.percentage
-          when i.status = 'complete' then coalesce(i.percentage, 100)
-          else coalesce(i.percentage, a.percentage) end,
-        result = coalesce(i.result::jsonb, a.result),
-        error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
-        attempt = coalesce(i.attempt, a.attempt),
-        failures = coalesce(i.failures, a.failures),
-        crashes = coalesce(i.crashes, a.crashes),
-        lapses = coalesce(i.lapses, a.lapses),
-        queued_at = case when i.status = 'queued' then now() else a.queued_at end,
-        started_at = case when i.status = 'running' then now() else a.started_at end,
-        ended_at = case when i.status in ('complete', 'error', 'canceled') then now() else a.ended_at end
+        ${changes(sql`i.result::jsonb`, sql`now()`)}
       from judged i
       where a.agent_id = i.agent_id and i.verdict = 'write'
     ), logged as (
@@ -102,6 +87,27 @@ async function writePostgres(
   return new Map(
     writes.map((write) => [write.agentId, outcomeOf(byId.get(write.agentId.toLowerCase()))]),
   );
+}
+
+/** What a write `i` makes of a row `a`. */
+function changes(result: RawBuilder<unknown>, now: RawBuilder<unknown>): RawBuilder<unknown> {
+  return sql`
+    token = i.token,
+    status = coalesce(i.status, a.status),
+    message = coalesce(i.message, a.message),
+    percentage = case
+      when i.status in ('running', 'queued') then i.percentage
+      when i.status = 'complete' then coalesce(i.percentage, 100)
+      else coalesce(i.percentage, a.percentage) end,
+    result = coalesce(${result}, a.result),
+    error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
+    attempt = coalesce(i.attempt, a.attempt),
+    failures = coalesce(i.failures, a.failures),
+    crashes = coalesce(i.crashes, a.crashes),
+    lapses = coalesce(i.lapses, a.lapses),
+    queued_at = case when i.status = 'queued' then ${now} else a.queued_at end,
+    started_at = case when i.status = 'running' then ${now} else a.started_at end,
+    ended_at = case when i.status in ('complete', 'error', 'canceled') then ${now} else a.ended_at end`;
 }
 
 /** The writes as one JSON text. A result goes in as text, so that a result of null is one. */
@@ -152,22 +158,7 @@ async function changeSqlite(
       from json_each(${inputOf(writes)})
     )
     update ${session.activity} as a set
-      token = i.token,
-      status = coalesce(i.status, a.status),
-      message = coalesce(i.message, a.message),
-      percentage = case
-        when i.status in ('running', 'queued') then i.percentage
-        when i.status = 'complete' then coalesce(i.percentage, 100)
-        else coalesce(i.percentage, a.percentage) end,
-      result = coalesce(i.result, a.result),
-      error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
-      attempt = coalesce(i.attempt, a.attempt),
-      failures = coalesce(i.failures, a.failures),
-      crashes = coalesce(i.crashes, a.crashes),
-      lapses = coalesce(i.lapses, a.lapses),
-      queued_at = case when i.status = 'queued' then ${now} else a.queued_at end,
-      started_at = case when i.status = 'running' then ${now} else a.started_at end,
-      ended_at = case when i.status in ('complete', 'error', 'canceled') then ${now} else a.ended_at end
+      ${changes(sql`i.result`, now)}
     from input as i
     where a.agent_id = i.agent_id and a.kind = 'task' and case
       when i.status is null then a.status = 'running' and a.token = i.token

@@ -1,3 +1,4 @@
+import { DatabaseSync } from "node:sqlite";
 import { Client, ConfigError } from "@agentexec/core";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import type { Program } from "../support/processes.ts";
@@ -248,6 +249,14 @@ if (import.meta.main) await pool.run();
   await using second = await project.run("worker.ts");
   await second.waitForLine(/Task completed: greet/);
   await producer.waitForLine(/result 2/);
+  second.signal("SIGTERM");
+  assertEquals(await code(second), 0, second.output);
+  for (const name of ["broker.db", "activity.db"]) {
+    const file = new DatabaseSync(`${project.folder}/.agentexec/${name}`);
+    const rows = file.prepare("pragma integrity_check").all();
+    file.close();
+    assertEquals(rows.map((row) => row.integrity_check), ["ok"], name);
+  }
 });
 
 Deno.test("options that name the stores make no folder", async () => {

@@ -7,7 +7,8 @@
 import { monotonicMs, settlesWithin, sleep, TimeSlice } from "../../clock.ts";
 import { ConnectionError } from "../../errors.ts";
 import { Contact } from "./contact.ts";
-import { isBusy, isOfSqlite, toFileError } from "./failure.ts";
+import { isOfSqlite } from "../../sqlite.ts";
+import { isBusy, toFileError } from "./failure.ts";
 import { FileConnection } from "./file_connection.ts";
 import type { Transaction } from "./transaction.ts";
 

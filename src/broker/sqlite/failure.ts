@@ -4,6 +4,7 @@
  * @module
  */
 import { AgentexecError, ConnectionError, IncompatibleError } from "../../errors.ts";
+import { SQLITE_BUSY, sqliteCodeOf } from "../../sqlite.ts";
 
 /** What failed. */
 export interface Failed {
@@ -15,37 +16,15 @@ export interface Failed {
   readonly cause: unknown;
 }
 
-const BUSY = 5;
-
-/** The primary result codes that matter, https://www.sqlite.org/rescode.html, by SQLite's words for them. */
-const CODES: readonly (readonly [start: string, code: number])[] = [
-  ["database is locked", BUSY],
-  ["database table is locked", 6],
-  ["attempt to write a readonly database", 8],
-  ["disk I/O error", 10],
-  ["database disk image is malformed", 11],
-  ["database or disk is full", 13],
-  ["unable to open database file", 14],
-  ["file is not a database", 26],
-];
-
-/** The primary result code of SQLite; undefined for any other error. Deno's `exec` and constructor give words alone. */
+/** The primary result code of SQLite; undefined for any other error. */
 function codeOf(error: unknown): number | undefined {
-  if (!isOfSqlite(error)) return undefined;
-  const code: unknown = Reflect.get(error, "errcode");
-  if (typeof code === "number") return code & 0xff;
-  return CODES.find(([start]) => error.message.startsWith(start))?.[1];
+  const code = sqliteCodeOf(error);
+  return code === undefined ? undefined : code & 0xff;
 }
 
 /** Whether another connection has the lock. */
 export function isBusy(error: unknown): boolean {
-  return codeOf(error) === BUSY;
-}
-
-/** Whether SQLite itself, not an operation, refused. */
-export function isOfSqlite(error: unknown): error is Error {
-  return error instanceof Error &&
-    (Reflect.get(error, "code") === "ERR_SQLITE_ERROR" || Reflect.has(error, "errcode"));
+  return codeOf(error) === SQLITE_BUSY;
 }
 
 /** The error of this library for what failed. An error that is one already, or a wrong argument, stays as it is. */
@@ -79,7 +58,7 @@ function troubleOf(cause: unknown, text: string): Trouble | "foreign" | undefine
   }
   if (/no such (table|column)|has no column/.test(text)) return "foreign";
   switch (codeOf(cause)) {
-    case BUSY:
+    case SQLITE_BUSY:
     case 6: // LOCKED
       return { why: "another process has it locked", passing: true };
     case 10: // IOERR

@@ -7,8 +7,7 @@
 import { closeSync, openSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { ConnectionError } from "../../errors.ts";
-import { fileAt, type KnownFile, loadSqlite } from "../../sqlite.ts";
-import { isOfSqlite } from "./failure.ts";
+import { fileAt, isOfSqlite, type KnownFile, loadSqlite } from "../../sqlite.ts";
 import { prepareSchema } from "./schema.ts";
 import { Transaction } from "./transaction.ts";
 
