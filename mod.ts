@@ -101,12 +101,8 @@ export {
   ValidationError,
 } from "./src/errors.ts";
 export { type PoolOptions } from "./src/pool/options.ts";
-export {
-  Pool,
-  type ShutdownOptions,
-  type ShutdownReport,
-  type StartOptions,
-} from "./src/pool/pool.ts";
+export { Pool, type ShutdownOptions, type StartOptions } from "./src/pool/pool.ts";
+export { type ShutdownReport } from "./src/pool/service.ts";
 export { type WorkerInfo, type WorkerState } from "./src/pool/worker_slot.ts";
 export { type Role } from "./src/role.ts";
 export {

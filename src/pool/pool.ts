@@ -1,17 +1,14 @@
 /**
- * The pool: declares tasks, and runs workers for them.
+ * The pool: what a program declares, and how it asks for workers.
  *
  * @module
  */
 import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
-import { aborted, type Duration, toMilliseconds } from "../clock.ts";
-import { activityMessages } from "../config.ts";
+import { type Duration, toMilliseconds } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
-import { ensureDefaultConfig } from "../log/console_sink.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
 import { beforeActing, provideWorkerLoop, type Role, role, workerConnections } from "../role.ts";
 import type { ContextSchema } from "../task/context.ts";
-import { type DeclaredPool, declaredPools, declarePool, undeclarePool } from "../task/declared.ts";
+import { type DeclaredPool, declarePool, undeclarePool } from "../task/declared.ts";
 import {
   defineTask,
   type Interrupted,
@@ -28,10 +25,10 @@ import {
   type PoolSettings,
   resolvePoolOptions,
 } from "./options.ts";
+import { Service, type ShutdownReport } from "./service.ts";
 import { StopSignals } from "./signals.ts";
-import { type StopOutcome, Supervisor } from "./supervisor.ts";
+import { entrypointOf } from "./worker_plan.ts";
 import type { WorkerInfo } from "./worker_slot.ts";
-import { entrypointOf, planWorkers } from "./worker_plan.ts";
 
 // Also what puts the workers' modules into the program's module graph, and so into a user's cache.
 provideWorkerLoop(async (options) => {
@@ -95,45 +92,11 @@ export interface ShutdownOptions {
   readonly interrupted?: Interrupted;
 }
 
-/**
- * What a stop of a pool came to.
- *
- * @example
- * ```ts
- * import { Pool, type ShutdownReport } from "@agentexec/core";
- *
- * async function stop(pool: Pool) {
- *   const report: ShutdownReport = await pool.shutdown({ timeout: { seconds: 30 } });
- *   if (!report.drained) console.warn(`cut off: ${report.cutOff.join(", ")}`);
- * }
- * ```
- */
-export interface ShutdownReport {
-  /** Whether every worker finished what it ran and ended by itself. */
-  readonly drained: boolean;
-  /** The ids of the tasks that were cut off. */
-  readonly cutOff: readonly string[];
-}
-
 let reveal: (pool: Pool) => PoolSettings;
 
 /** The settings of a pool, for what is built upon it. */
 export function settingsOf(pool: Pool): PoolSettings {
   return reveal(pool);
-}
-
-/** A start under way, a running pool, or a stop under way. */
-interface Service {
-  readonly supervisor: Promise<Supervisor>;
-  /** Ends a start under way. */
-  readonly cancelStart: AbortController;
-  /** Ends the wait of a stop under way. */
-  readonly force: AbortController;
-  /** Resolved by `end` when nothing of it is left. */
-  readonly ended: Promise<void>;
-  readonly end: () => void;
-  undoLogging?: () => Promise<void>;
-  stop?: Promise<ShutdownReport>;
 }
 
 /**
@@ -173,8 +136,8 @@ export class Pool extends Client {
   readonly #storeContext: boolean;
   readonly #tasks = new Map<string, Task>();
   readonly #declared: DeclaredPool;
+  /** From one start to the end of its stop. */
   #service: Service | undefined;
-  #supervisor: Supervisor | undefined;
   #started = false;
 
   static {
@@ -235,7 +198,7 @@ export class Pool extends Client {
 
   /** The workers, as they are now; empty while the pool does not run. */
   get workers(): readonly WorkerInfo[] {
-    return this.#supervisor?.workers ?? [];
+    return this.#service?.workers ?? [];
   }
 
   /**
@@ -330,18 +293,15 @@ export class Pool extends Client {
   async start(options: StartOptions = {}): Promise<void> {
     await beforeActing();
     if (this.#service !== undefined) {
-      const state = this.#service.stop === undefined
-        ? "it has started already"
-        : "it is being stopped";
+      const state = this.#service.isStopping ? "it is being stopped" : "it has started already";
       throw new AgentexecError(`Cannot start pool '${this.name}': ${state}`);
     }
     const service = this.#begin();
     if (options.signals === true) {
       const signals = new StopSignals();
-      this.#stopAt(service, signals).finally(() => signals.close());
+      service.stopAt(signals).finally(() => signals.close());
     }
-    await service.supervisor;
-    service.cancelStart.signal.throwIfAborted();
+    await service.started();
   }
 
   /**
@@ -356,11 +316,11 @@ export class Pool extends Client {
     const signals = new StopSignals();
     try {
       const service = this.#service ?? this.#begin();
-      const stopped = this.#stopAt(service, signals);
+      const stopped = service.stopAt(signals);
       try {
-        await service.supervisor;
+        await service.started();
       } catch (error) {
-        if (!signals.asked.aborted && !service.cancelStart.signal.aborted) throw error;
+        if (!signals.asked.aborted && !service.isStopping) throw error;
       }
       await stopped;
     } finally {
@@ -383,11 +343,7 @@ export class Pool extends Client {
     const interrupted = options.interrupted === undefined
       ? undefined
       : interruptedOption(options.interrupted);
-    const service = this.#service;
-    if (service === undefined) return { drained: true, cutOff: [] };
-    if (service.stop !== undefined && timeoutMs === 0) service.force.abort();
-    service.stop ??= this.#stop(service, timeoutMs, interrupted);
-    return await service.stop;
+    return await this.#service?.stop({ timeoutMs, interrupted }) ?? { drained: true, cutOff: [] };
   }
 
   /** Shuts the pool down, closes its connections for good, and frees its name. */
@@ -399,134 +355,14 @@ export class Pool extends Client {
 
   #begin(): Service {
     this.#started = true;
-    const ended = Promise.withResolvers<void>();
-    const service: Service = {
-      cancelStart: new AbortController(),
-      force: new AbortController(),
-      supervisor: Promise.resolve().then(() => this.#startOrForget(service)),
-      ended: ended.promise,
-      end: ended.resolve,
-    };
-    this.#service = service;
-    storesOf(this).serve(this.#settings.queueName);
-    return service;
-  }
-
-  /** A start that fails leaves nothing behind: its caller gets the error after that. */
-  async #startOrForget(service: Service): Promise<Supervisor> {
-    service.undoLogging = await ensureDefaultConfig();
-    try {
-      this.#supervisor = await this.#startSupervisor(service.cancelStart.signal);
-      return this.#supervisor;
-    } catch (error) {
-      await this.#forget(service);
-      throw error;
-    }
-  }
-
-  async #startSupervisor(signal: AbortSignal): Promise<Supervisor> {
-    const stores = storesOf(this);
-    const log = supervisorLogger(this.name);
-    if (stores.embeddedNote !== undefined) log.info(stores.embeddedNote);
-    await stores.connect({
-      timeoutMs: this.#settings.connectMs,
-      signal,
-      onRetry: (error) => log.warn(error.message),
-    });
-    const queue = await stores.queue(this.#settings.queueName);
-    const store = await stores.activity();
-    const plan = await planWorkers({
+    return this.#service = new Service({
       settings: this.#settings,
-      broker: stores.brokerAddress,
-      database: stores.databaseAddress,
-      tablePrefix: stores.tablePrefix,
-      messages: activityMessages(),
+      stores: storesOf(this),
       storeContext: this.#storeContext,
-      tasks: [...this.#tasks.keys()],
+      tasks: this.#tasks,
+      onEnd: () => {
+        this.#service = undefined;
+      },
     });
-    for (const warning of plan.warnings) log.warn(warning);
-    for (const note of plan.notes) log.info(note);
-    return await Supervisor.start({
-      pool: this.name,
-      showPool: declaredPools().size > 1,
-      queue,
-      store,
-      plan,
-      numWorkers: this.#settings.numWorkers,
-      leaseMs: this.#settings.leaseMs,
-      sweepMs: this.#settings.sweepMs,
-      startMs: this.#settings.startMs,
-      crashLimit: this.#settings.crashLimit,
-    }, signal);
-  }
-
-  /** Ends the start, or the pool, of a service, and says how it went. */
-  async #stop(
-    service: Service,
-    timeoutMs: number,
-    interrupted: Interrupted | undefined,
-  ): Promise<ShutdownReport> {
-    service.cancelStart.abort(
-      new DOMException("The pool was shut down while it started", "AbortError"),
-    );
-    let outcome: StopOutcome = { cutOff: [], killed: 0, unsettled: [] };
-    const supervisor = await service.supervisor.catch(() => undefined);
-    if (supervisor !== undefined) {
-      outcome = await supervisor.stop({
-        timeoutMs,
-        force: service.force.signal,
-        interrupted: (name) =>
-          interrupted ?? this.#tasks.get(name)?.definition.interrupted ??
-            this.#settings.interrupted,
-      });
-      this.#report(outcome);
-    }
-    await this.#forget(service);
-    return {
-      drained: outcome.killed + outcome.cutOff.length + outcome.unsettled.length === 0,
-      cutOff: outcome.cutOff,
-    };
-  }
-
-  #report({ cutOff, killed, unsettled }: StopOutcome): void {
-    const log = supervisorLogger(this.name);
-    if (killed > 0) {
-      log.warn(
-        `Killed ${
-          killed === 1 ? "one worker" : `${killed} workers`
-        } that had not finished; cut off: ${cutOff.join(", ") || "nothing"}`,
-      );
-    }
-    for (const problem of unsettled) {
-      log.error(`${problem}; another supervisor, or the next start, settles it`);
-    }
-  }
-
-  async #forget(service: Service): Promise<void> {
-    if (this.#service !== service) return;
-    try {
-      await storesOf(this).disconnect();
-      await service.undoLogging?.();
-    } finally {
-      // Only now: until then another stop waits for this one, and nothing starts on connections that close.
-      this.#service = undefined;
-      this.#supervisor = undefined;
-      service.end();
-    }
-  }
-
-  /** Resolves when the service has ended, by a signal or otherwise. */
-  async #stopAt(service: Service, signals: StopSignals): Promise<void> {
-    await Promise.race([aborted(signals.asked), service.ended]);
-    if (!signals.asked.aborted) return;
-    supervisorLogger(this.name).info(
-      `Stopping: running tasks have ${
-        this.#settings.gracefulShutdownMs / 1_000
-      } s to finish; a second signal ` +
-        `stops them now`,
-    );
-    signals.forced.addEventListener("abort", () => service.force.abort(), { once: true });
-    const report = await this.shutdown();
-    if (!report.drained) Deno.exitCode = 1;
   }
 }
