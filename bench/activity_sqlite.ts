@@ -7,7 +7,7 @@
  */
 import process from "node:process";
 import { v7 as uuid } from "uuid";
-import type { NewTaskRow } from "../src/activity/activity.ts";
+import type { NewTaskRow } from "../src/activity/rows.ts";
 import { ActivityStore } from "../src/activity/store.ts";
 import { parseDatabaseUrl } from "../src/addresses.ts";
 

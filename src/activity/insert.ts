@@ -6,7 +6,7 @@
 import { sql } from "kysely";
 import { AgentexecError, ValidationError } from "../errors.ts";
 import { findUnstorableJson } from "../task/text.ts";
-import type { InsertOutcome, NewTaskRow } from "./activity.ts";
+import type { InsertOutcome, NewTaskRow } from "./rows.ts";
 import { idIn, plainJson } from "./dialect.ts";
 import { addLine, isRefused, lockRows } from "./locked_rows.ts";
 import type { Session } from "./session.ts";

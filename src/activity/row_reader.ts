@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { TaskRow } from "./activity.ts";
+import type { TaskRow } from "./rows.ts";
 
 /** Reads rows by their ids, in any order, those that there are. */
 export type ReadRows = (ids: readonly string[]) => Promise<readonly TaskRow[]>;

@@ -14,13 +14,15 @@ import type {
   ActivityMetrics,
   ActivityMetricsOptions,
   ActivityPage,
+} from "./activity.ts";
+import type {
   ActivityWrite,
   InsertOutcome,
   NewTaskRow,
   RowState,
   TaskRow,
   WriteOutcome,
-} from "./activity.ts";
+} from "./rows.ts";
 import { checkMetadataKey } from "./filters.ts";
 import { insertTasks } from "./insert.ts";
 import { readMetrics } from "./metrics.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 import { sql } from "kysely";
-import type { ActivityStatus, RowState, TaskRow } from "./activity.ts";
+import type { ActivityStatus } from "./activity.ts";
+import type { RowState, TaskRow } from "./rows.ts";
 import { idIn, jsonText, millisecondsBetween, toDateOrNull } from "./dialect.ts";
 import {
   addLine,

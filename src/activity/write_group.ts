@@ -5,7 +5,8 @@
  * @module
  */
 import { type Kysely, type RawBuilder, sql } from "kysely";
-import type { ActivityStatus, ActivityWrite, WriteOutcome } from "./activity.ts";
+import type { ActivityStatus } from "./activity.ts";
+import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { idIn } from "./dialect.ts";
 import type { Session } from "./session.ts";
 

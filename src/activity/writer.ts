@@ -7,7 +7,8 @@
 import { after, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { findUnstorableJson, sanitizeText } from "../task/text.ts";
-import { type ActivityWrite, TERMINAL, type WriteOutcome } from "./activity.ts";
+import { TERMINAL } from "./activity.ts";
+import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { failureOf } from "./failure.ts";
 import type { Session } from "./session.ts";
 import { type NumberedWrite, writeGroup } from "./write_group.ts";

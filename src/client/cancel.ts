@@ -18,7 +18,8 @@
  *
  * @module
  */
-import { type ActivityStatus, type TaskRow, TERMINAL } from "../activity/activity.ts";
+import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
+import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";

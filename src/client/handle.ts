@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type ActivityStatus, type TaskRow, TERMINAL } from "../activity/activity.ts";
+import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
+import type { TaskRow } from "../activity/rows.ts";
 import { type Duration, toMilliseconds, withDeadline } from "../clock.ts";
 import {
   AgentexecError,

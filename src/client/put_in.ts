@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { type NewTaskRow, TERMINAL } from "../activity/activity.ts";
+import { TERMINAL } from "../activity/activity.ts";
+import type { NewTaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { NewTask, Queue } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";

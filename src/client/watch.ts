@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { type ActivityStatus, type TaskRow, TERMINAL } from "../activity/activity.ts";
+import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
+import type { TaskRow } from "../activity/rows.ts";
 import type { Unsubscribe } from "../broker/broker.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { ActivityStatus, TaskRow } from "../activity/activity.ts";
+import type { ActivityStatus } from "../activity/activity.ts";
+import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Counters, OwnedClaim, Queue } from "../broker/broker.ts";
 import type { Interrupted } from "../task/definition.ts";

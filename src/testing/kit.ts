@@ -5,7 +5,8 @@
  * @module
  */
 import { AsyncLocalStorage } from "node:async_hooks";
-import { type TaskRow, TERMINAL } from "../activity/activity.ts";
+import { TERMINAL } from "../activity/activity.ts";
+import type { TaskRow } from "../activity/rows.ts";
 import { openDatabase } from "../activity/connection.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import { SqliteBroker } from "../broker/sqlite/sqlite_broker.ts";

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { ActivityWrite, WriteOutcome } from "../activity/activity.ts";
+import type { ActivityWrite, WriteOutcome } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Queue } from "../broker/broker.ts";
 import type { ActivityMessages } from "../config.ts";

@@ -1,6 +1,6 @@
 import { sql } from "kysely";
 import { openDatabase } from "../../src/activity/connection.ts";
-import type { ActivityWrite } from "../../src/activity/activity.ts";
+import type { ActivityWrite } from "../../src/activity/rows.ts";
 import type { ActivityStore } from "../../src/activity/store.ts";
 import { parseDatabaseUrl } from "../../src/addresses.ts";
 import { ConnectionError } from "../../src/errors.ts";

@@ -1,4 +1,4 @@
-import type { TaskRow } from "../../src/activity/activity.ts";
+import type { TaskRow } from "../../src/activity/rows.ts";
 import { RowReader } from "../../src/activity/row_reader.ts";
 import { assertEquals, assertRejects } from "../support/assert.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ActivityWrite } from "../../src/activity/activity.ts";
+import type { ActivityWrite } from "../../src/activity/rows.ts";
 import { ActivityStore } from "../../src/activity/store.ts";
 import type { Claim, Queue } from "../../src/broker/broker.ts";
 import { openBroker } from "../../src/broker/open_broker.ts";

@@ -5,12 +5,8 @@
  */
 import type { RawBuilder } from "kysely";
 import { v7 as uuid } from "uuid";
-import type {
-  ActivityDetail,
-  ActivityWrite,
-  NewTaskRow,
-  WriteOutcome,
-} from "../../../src/activity/activity.ts";
+import type { ActivityDetail } from "../../../src/activity/activity.ts";
+import type { ActivityWrite, NewTaskRow, WriteOutcome } from "../../../src/activity/rows.ts";
 import { ActivityStore, type ActivityStoreOptions } from "../../../src/activity/store.ts";
 import type { DatabaseAddress } from "../../../src/addresses.ts";
 import type { Database } from "../../../src/task/context.ts";

@@ -1,0 +1,115 @@
+/**
+ * What the library itself writes of a task, and reads back: the rows behind the activities.
+ *
+ * @module
+ */
+import type { ActivityKind, ActivityStatus } from "./activity.ts";
+
+/** A row to be made for a task. */
+export interface NewTaskRow {
+  /** The task's id. */
+  readonly agentId: string;
+  /** The task's name. */
+  readonly taskName: string;
+  /** The queue it will wait in. */
+  readonly queue: string;
+  /** The broker's id. */
+  readonly brokerId: string;
+  /** The context's JSON; null where it takes none or is not to be stored. */
+  readonly context: string | null;
+  /** The metadata's JSON: an object. */
+  readonly metadata: string;
+  /** When it is due; undefined for at once. */
+  readonly runAt?: Date;
+  /** The task below whose handler it was enqueued. */
+  readonly parentId?: string;
+}
+
+/** What became of a row to be made. */
+export type InsertOutcome =
+  /** It was made (or opened again, where a row of that id was never accepted). */
+  | { readonly kind: "inserted" }
+  /** There is one with the same task and context. */
+  | { readonly kind: "same"; readonly status: ActivityStatus; readonly token: string }
+  /** The id is taken by another task or context, or by a record. */
+  | { readonly kind: "conflict"; readonly taskName: string };
+
+/** A row's state, as far as the fence goes. */
+export interface RowState {
+  /** Its status. */
+  readonly status: ActivityStatus;
+  /** Its token. */
+  readonly token: string;
+}
+
+/** What is to be written of a task's life. */
+export interface ActivityWrite {
+  /** The task. */
+  readonly agentId: string;
+  /** The token of the transition; a row with a newer one refuses it. */
+  readonly token: string;
+  /** The status it comes to; undefined for progress alone, which needs a running row of this very token. */
+  readonly status?: ActivityStatus;
+  /** The message of row and log. */
+  readonly message?: string;
+  /** The percentage of row and log. */
+  readonly percentage?: number;
+  /** The result's JSON. */
+  readonly result?: string;
+  /** What went wrong. */
+  readonly error?: string;
+  /** Counters that changed. */
+  readonly counters?: {
+    readonly attempt?: number;
+    readonly failures?: number;
+    readonly crashes?: number;
+    readonly lapses?: number;
+  };
+  /** A line that precedes this one in the log alone, such as that of the failed attempt. */
+  readonly logFirst?: { readonly status: ActivityStatus; readonly message: string };
+}
+
+/**
+ * What became of a write: `written` (also where the very same write had been there already), `refused` by
+ * what the row says, `missing` where there is no row, or `invalid` where the database refuses the data
+ * itself; then nothing was changed and the caller writes the failure instead.
+ */
+export type WriteOutcome =
+  | { readonly kind: "written" }
+  | { readonly kind: "refused"; readonly row: RowState }
+  | { readonly kind: "missing" }
+  | { readonly kind: "invalid"; readonly reason: string };
+
+/** A task's row, as far as the library itself needs it. */
+export interface TaskRow extends RowState {
+  /** Its id. */
+  readonly agentId: string;
+  /** Its name. */
+  readonly taskName: string;
+  /** Its queue. */
+  readonly queue: string | null;
+  /** Its kind. */
+  readonly kind: ActivityKind;
+  /** The context's JSON; null where it takes none or it is not stored. */
+  readonly context: string | null;
+  /** The result's JSON; null where there is none. */
+  readonly result: string | null;
+  /** What went wrong. */
+  readonly error: string | null;
+  /** The newest message. */
+  readonly message: string | null;
+  /** How far it says it is. */
+  readonly percentage: number | null;
+  /** The metadata's JSON. */
+  readonly metadata: string;
+  /** Counters. */
+  readonly attempt: number;
+  /** Runs whose handler threw. */
+  readonly failures: number;
+  /** Runs whose process died. */
+  readonly crashes: number;
+  /** Claims whose lease ran out. */
+  readonly lapses: number;
+  /** When it is due. */
+  readonly runAt: Date | null;
+}
