@@ -1,7 +1,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { assertEquals } from "../support/assert.ts";
 import { echo } from "../fixtures/tasks.ts";
-import { fixture, recordLogs } from "../support/pools.ts";
+import { fixture, queueEmptied, recordLogs } from "../support/pools.ts";
 import { openStores } from "../support/stores.ts";
 import { waitFor } from "../support/wait.ts";
 import { Pool } from "@agentexec/core";
@@ -46,7 +46,7 @@ Deno.test("twenty workers killed at work leave both files whole, and every task 
     what: "every task to complete",
     timeoutMs: 60_000,
   });
-  assertEquals(await pool.depth(), { waiting: 0, delayed: 0, running: 0, oldestMs: null });
+  await queueEmptied(pool);
   await pool.shutdown();
   for (const url of [brokerUrl, databaseUrl]) {
     const file = new DatabaseSync(url.slice("sqlite:".length));

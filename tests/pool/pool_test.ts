@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
 import { TaskFailedError, ValidationError } from "@agentexec/core";
 import { chat, echo, fail, hold } from "../fixtures/tasks.ts";
-import { recordLogs, startPool } from "../support/pools.ts";
+import { queueEmptied, recordLogs, startPool } from "../support/pools.ts";
 import { waitFor } from "../support/wait.ts";
 
 Deno.test("a task that is enqueued runs in a worker process and its result comes back", async () => {
@@ -14,7 +14,7 @@ Deno.test("a task that is enqueued runs in a worker process and its result comes
   assertEquals(detail?.status, "complete");
   assertEquals(detail?.metadata, { org: "o-1" });
   assertEquals(detail?.log.map((line) => line.status), ["queued", "running", "complete"]);
-  assertEquals(await pool.depth(), { waiting: 0, delayed: 0, running: 0, oldestMs: null });
+  await queueEmptied(pool);
 });
 
 Deno.test("what a worker logs, prints and writes reaches the supervisor's log with the task attached", async () => {

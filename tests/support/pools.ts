@@ -7,6 +7,7 @@ import { Pool, type PoolOptions } from "@agentexec/core";
 import { configure, type LogRecord, reset } from "@logtape/logtape";
 import type { RedisServer } from "./servers.ts";
 import { type Ground, onBothGrounds, openStores } from "./stores.ts";
+import { waitFor } from "./wait.ts";
 
 /** What a started test pool gives. */
 export interface TestPool extends AsyncDisposable {
@@ -79,6 +80,14 @@ export function poolTest(
   body: (startPool: (options?: PoolOptions) => Promise<TestPool>) => Promise<void>,
 ): void {
   onBothGrounds(name, (ground) => body((options) => startPool(options, ground)));
+}
+
+/** Waits until the broker has forgotten every task: a moment after the last row says that it ended. */
+export async function queueEmptied(pool: Pool): Promise<void> {
+  await waitFor(async () => {
+    const { waiting, delayed, running } = await pool.depth();
+    return waiting + delayed + running === 0;
+  }, { what: "the queue to be empty" });
 }
 
 /** What was logged. */
