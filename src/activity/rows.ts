@@ -65,8 +65,11 @@ export interface ActivityWrite {
     readonly crashes?: number;
     readonly lapses?: number;
   };
-  /** A line that precedes this one in the log alone, such as that of the failed attempt. */
-  readonly logFirst?: { readonly status: ActivityStatus; readonly message: string };
+  /**
+   * The message, without a status, is the last under this token: how an attempt failed that is to be tried again.
+   * There is one such line, however often it is written, and by whomever.
+   */
+  readonly closesAttempt?: true;
 }
 
 /**

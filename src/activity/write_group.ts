@@ -12,7 +12,7 @@ import type { Session } from "./session.ts";
 
 /** A write with its number under its token. */
 export interface NumberedWrite extends ActivityWrite {
-  /** The number of its log line; that of `logFirst` is one less. */
+  /** The number of its log line. */
   readonly seq: number;
 }
 
@@ -52,8 +52,7 @@ async function writePostgres(
     with input as materialized (
       select x.* from jsonb_to_recordset(cast(${inputOf(writes)}::text as jsonb)) as x(
         agent_id uuid, token bigint, seq int, status text, message text, percentage double precision,
-        result text, error text, attempt int, failures int, crashes int, lapses int,
-        first_status text, first_message text
+        result text, error text, attempt int, failures int, crashes int, lapses int
       )
       where ${lenient ? sql`set_config('synchronous_commit', 'off', true) is not null` : sql`true`}
     ), locked as materialized (
@@ -75,9 +74,6 @@ async function writePostgres(
       where a.agent_id = i.agent_id and i.verdict = 'write'
     ), logged as (
       insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
-      select agent_id, token, seq - 1, first_status, first_message, null, now()
-      from judged where verdict = 'write' and first_status is not null
-      union all
       select agent_id, token, seq, coalesce(status, 'running'), message, percentage, now()
       from judged where verdict = 'write'
       on conflict do nothing
@@ -113,12 +109,10 @@ function changes(result: RawBuilder<unknown>, now: RawBuilder<unknown>): RawBuil
 
 /** The writes as one JSON text. A result goes in as text, so that a result of null is one. */
 function inputOf(writes: readonly NumberedWrite[]): string {
-  return JSON.stringify(writes.map(({ agentId, counters, logFirst, ...write }) => ({
+  return JSON.stringify(writes.map(({ agentId, counters, closesAttempt: _, ...write }) => ({
     agent_id: agentId,
     ...write,
     ...counters,
-    first_status: logFirst?.status,
-    first_message: logFirst?.message,
   })));
 }
 
@@ -175,12 +169,9 @@ async function logSqlite(
   writes: readonly NumberedWrite[],
 ): Promise<void> {
   if (writes.length === 0) return;
-  const lines = writes.flatMap(({ agentId, token, seq, logFirst, ...write }) => {
-    const line = [agentId, token, seq, write.status ?? "running", write.message, write.percentage];
-    return logFirst === undefined
-      ? [line]
-      : [[agentId, token, seq - 1, logFirst.status, logFirst.message], line];
-  });
+  const lines = writes.map(({ agentId, token, seq, status, message, percentage }) => [
+    ...[agentId, token, seq, status ?? "running", message, percentage],
+  ]);
   await sql`
     insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
     select value->>0, cast(value->>1 as integer), value->>2, value->>3, value->>4, value->>5,

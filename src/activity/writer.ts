@@ -37,11 +37,12 @@ const CLOSE_MS = 300;
 /**
  * Numbers of log lines. Several processes may write under one token (the worker that runs a task, and the
  * supervisor that ends it after a crash), so what they write has places of its own: 1 for a start or a
- * return to the queue, the last for the end, of which there is only one, and what lies between for
- * progress, numbered by the one process that runs the task. `logFirst` has the place before.
+ * return to the queue, the last for the end, of which there is only one, the place before it for how a failed
+ * attempt ended, and what lies between for progress, numbered by the one process that runs the task.
  */
 const SEQ_FIRST = 1;
 const SEQ_LAST = 2_147_483_647;
+const SEQ_CLOSING = SEQ_LAST - 1;
 
 /** The writer of one process. */
 export class Writer {
@@ -82,9 +83,12 @@ export class Writer {
     for (const pending of this.#waiting) pending.fail(closed(this.#session));
   }
 
-  #seqOf({ status }: ActivityWrite): number {
+  #seqOf({ status, closesAttempt }: ActivityWrite): number {
+    if (closesAttempt) return SEQ_CLOSING;
     if (status === undefined) {
-      this.#progressSeq = this.#progressSeq >= SEQ_LAST - 2 ? SEQ_FIRST + 1 : this.#progressSeq + 1;
+      this.#progressSeq = this.#progressSeq >= SEQ_CLOSING - 1
+        ? SEQ_FIRST + 1
+        : this.#progressSeq + 1;
       return this.#progressSeq;
     }
     return TERMINAL.includes(status) ? SEQ_LAST : SEQ_FIRST;
@@ -282,13 +286,10 @@ function problemOf({ result, percentage }: ActivityWrite): string | undefined {
 
 /** What people wrote, as a database can hold it. */
 function clean(write: ActivityWrite): ActivityWrite {
-  const { message, error, logFirst } = write;
+  const { message, error } = write;
   return {
     ...write,
     ...(message === undefined ? {} : { message: sanitizeText(message, MESSAGE_BYTES) }),
     ...(error === undefined ? {} : { error: sanitizeText(error, ERROR_BYTES) }),
-    ...(logFirst === undefined
-      ? {}
-      : { logFirst: { ...logFirst, message: sanitizeText(logFirst.message, MESSAGE_BYTES) } }),
   };
 }

@@ -91,10 +91,10 @@ export class LeaseKeeper {
     return this.#renewal;
   }
 
-  /** Shortens the leases, for a pool that drains. */
-  drain(): void {
+  /** Shortens the leases, for a pool that drains. Resolves when what was to be heard until now has been heard. */
+  drain(): Promise<void> {
     this.#leaseMs = Math.min(this.#leaseMs, DRAIN_LEASE_MS);
-    void this.renewSoon();
+    return this.renewSoon();
   }
 
   /** Ends it all, and strikes the supervisor off. */

@@ -94,16 +94,18 @@ async function settleCrash(
       counters: { crashes },
     }, parts);
   }
+  const { id: agentId, token: claimed } = claim;
+  // Before the broker gives it to others: a later row may say so before ours comes.
+  await parts.store.write({ agentId, token: claimed, message, closesAttempt: true });
   const delayMs = Math.min(CRASH_DELAY_MS * 2 ** (crashes - 1), CRASH_DELAY_MOST_MS);
   const { outcome, token } = await parts.queue.release(claim, { delayMs, charge: "crash" });
   if (outcome !== "done") return;
   await parts.store.write({
-    agentId: claim.id,
+    agentId,
     token,
     status: "queued",
     message: `Waiting to run again after crash ${crashes} of at most ${crashLimit}`,
     counters: { crashes },
-    logFirst: { status: "running", message },
   });
 }
 

@@ -24,6 +24,8 @@ import type { WorkerPlan } from "./worker_plan.ts";
 
 /** How many early deaths of one worker end a start. */
 const EARLY_DEATHS = 3;
+/** How long a stop waits to hear of a worker that got ready a moment before it. */
+const HEAR_READY_MS = 800;
 
 /** What a supervisor works with. */
 export interface SupervisorParts {
@@ -267,12 +269,12 @@ export class Supervisor implements SlotHost {
   async stop(request: StopRequest): Promise<StopOutcome> {
     this.#stopping = true;
     this.#departures.stop(request.interrupted);
-    this.#leases.drain();
+    const heard = this.#hearReady(request);
     const closing = new ClosingCalls((message) => this.#log().warn(message));
     // Telling takes a moment where the broker is away, and a stop that waits for nothing does not wait for that.
-    const told = this.#tellToStop(closing);
+    const told = this.#tellToStop(closing, heard);
     const ended = Promise.all([told, ...this.#slots.map((slot) => slot.ended())]);
-    const inTime = await this.#endedInTime(ended, request);
+    const inTime = await this.#inTime(ended, request);
     const killed = inTime ? 0 : await this.#killWhatIsLeft();
     await ended;
     const settled = await this.#departures.settled();
@@ -282,9 +284,20 @@ export class Supervisor implements SlotHost {
     return { ...settled, killed };
   }
 
+  /** Resolves when a worker that is ready is known to be, and may finish the task that it took up since. */
+  async #hearReady({ timeoutMs, force }: StopRequest): Promise<void> {
+    await this.#inTime(this.#leases.drain(), {
+      timeoutMs: Math.min(timeoutMs, HEAR_READY_MS),
+      force,
+    });
+  }
+
   /** A line on each worker's standard input, and the broadcast to those that hear it: either can be lost. */
-  async #tellToStop(closing: ClosingCalls): Promise<void> {
-    await Promise.all([this.#broadcastStop(closing), ...this.#slots.map((slot) => slot.stop())]);
+  async #tellToStop(closing: ClosingCalls, heard: Promise<void>): Promise<void> {
+    await Promise.all([
+      this.#broadcastStop(closing),
+      ...this.#slots.map((slot) => slot.stop(heard)),
+    ]);
   }
 
   async #broadcastStop(closing: ClosingCalls): Promise<void> {
@@ -297,10 +310,14 @@ export class Supervisor implements SlotHost {
     );
   }
 
-  async #endedInTime(ended: Promise<unknown>, { timeoutMs, force }: StopRequest): Promise<boolean> {
+  /** Whether something comes to its end before the time is up, or the stop is forced. */
+  async #inTime(
+    end: Promise<unknown>,
+    { timeoutMs, force }: Pick<StopRequest, "timeoutMs" | "force">,
+  ): Promise<boolean> {
     const giveUp = new AbortController();
     const waited = sleep(timeoutMs, { signal: AbortSignal.any([force, giveUp.signal]) });
-    const inTime = await Promise.race([ended.then(() => true), waited.then(() => false)]);
+    const inTime = await Promise.race([end.then(() => true), waited.then(() => false)]);
     giveUp.abort();
     return inTime;
   }

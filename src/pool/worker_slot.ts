@@ -158,11 +158,12 @@ export class WorkerSlot {
   }
 
   /**
-   * Tells its worker to finish what it runs and go, and replaces it no more. One that has not got ready may never
-   * read what it is told: it is killed. Where it got ready unheard, what it took up is cut off.
+   * Tells its worker to finish what it runs and go, and replaces it no more. One that has not got ready until all is
+   * heard may never read what it is told: it is killed. Where it got ready unheard, what it took up is cut off.
    */
-  async stop(): Promise<void> {
+  async stop(heard: Promise<unknown>): Promise<void> {
     this.#stop.abort();
+    if (this.#state === "starting") await heard;
     const worker = this.#worker;
     if (worker === undefined || this.#state === "exited") return;
     if (this.#state === "starting") {

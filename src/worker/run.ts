@@ -45,8 +45,11 @@ export interface RunEnvironment {
 /** Between two tries of a call that the broker has to answer. */
 const TRY_AGAIN_MS = 500;
 
-/** How long the end of standard input, by which a worker hears that its supervisor died, may take to be heard. */
-const HEAR_DEATH_MS = 200;
+/**
+ * How long the end of standard input, by which a worker hears that its supervisor died, may take to be heard. The
+ * guardian kills what is left a second after that death.
+ */
+const HEAR_DEATH_MS = 900;
 
 /** What the beginning of a run came to: its handler is called, or the row had something else to say. */
 type Start = "go" | "settled";

@@ -31,13 +31,8 @@ Deno.test("a write whose answer is lost is made once: one row, one line", async 
   const writes: readonly ActivityWrite[] = [
     { ...write, status: "running", message: "a" },
     { ...write, message: "b", percentage: 10 },
-    {
-      ...write,
-      token: "6",
-      status: "queued",
-      message: "d",
-      logFirst: { status: "error", message: "c" },
-    },
+    { ...write, message: "c", closesAttempt: true },
+    { ...write, token: "6", status: "queued", message: "d" },
     { ...write, token: "7", status: "error", message: "e", error: "E" },
   ];
   for (const each of writes) {
@@ -46,7 +41,7 @@ Deno.test("a write whose answer is lost is made once: one row, one line", async 
     await lost;
   }
   assertEquals(await bench.log(id), [
-    ...["queued: Waiting", "running: a", "running: b", "error: c", "queued: d", "error: e"],
+    ...["queued: Waiting", "running: a", "running: b", "running: c", "queued: d", "error: e"],
   ]);
   await store.close();
   await proxy[Symbol.asyncDispose]();

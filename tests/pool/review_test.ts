@@ -109,7 +109,7 @@ Deno.test("a worker that died is not registered again while the database is slow
   });
   await pool.migrate();
   await pool.start();
-  const task = await pool.enqueue(hold, { ms: 100 });
+  const task = await pool.enqueue(hold, { ms: 2_000 });
   const dead = await redisCli(redis.port, "HKEYS", "{fixture}:workers");
   await waitFor(async () => (await pool.depth()).running === 1, { what: "the task to be claimed" });
   postgres.pause();
@@ -121,18 +121,34 @@ Deno.test("a worker that died is not registered again while the database is slow
   assertEquals([registered.split("\n").length, registered === dead], [1, false]);
 });
 
-Deno.test("a stop that kills a worker which took up a task unheard charges the task nothing, and names it", async () => {
-  await using _ = await recordLogs();
-  await using made = await makePool();
-  const { pool, redis, databaseUrl } = made;
-  const task = await pool.enqueue(hold, { ms: 60_000 });
+/** A pool whose only worker has taken up a task before its supervisor could hear that it is ready. */
+async function startUnheard({ pool, redis, databaseUrl }: TestPool, ms: number) {
+  const task = await pool.enqueue(hold, { ms });
   const starting = pool.start().catch((error: Error) => error.name);
   await waitFor(async () => await redisCli(redis.port, "HLEN", "{fixture}:workers") === "1", {
     what: "the worker to be registered",
   });
   // The supervisor is this process: while it is kept busy it cannot hear that its worker is ready.
   while (!psql(databaseUrl, "select message from agentexec_activity").startsWith("holding"));
-  const report = await pool.shutdown();
+  return { task, starting };
+}
+
+Deno.test("a stop lets a worker that got ready unheard finish the task that it took up", async () => {
+  await using _ = await recordLogs();
+  await using made = await makePool();
+  const { task, starting } = await startUnheard(made, 1_000);
+  assertEquals(await made.pool.shutdown(), { drained: true, cutOff: [] });
+  await starting;
+  const detail = await made.pool.activity.detail(task.agentId);
+  assertEquals([detail?.status, detail?.attempt, detail?.crashes], ["complete", 1, 0]);
+});
+
+Deno.test("a stop that kills a worker which took up a task unheard charges the task nothing, and names it", async () => {
+  await using _ = await recordLogs();
+  await using made = await makePool();
+  const { pool } = made;
+  const { task, starting } = await startUnheard(made, 60_000);
+  const report = await pool.shutdown({ timeout: { seconds: 0 } });
   assertEquals(report, { drained: false, cutOff: [task.agentId] });
   assertEquals(await starting, "AbortError");
   const detail = await pool.activity.detail(task.agentId);

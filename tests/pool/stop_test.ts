@@ -40,6 +40,23 @@ async function unsettled({ pool, databaseUrl }: TestPool) {
   return { task, lock };
 }
 
+poolTest("a worker's death is on record before its task can run again", async (startPool) => {
+  await using _ = await recordLogs();
+  await using started = await startPool();
+  const { pool } = started;
+  const { task, lock } = await unsettled(started);
+  const { running: held, delayed } = await pool.depth();
+  assertEquals([held, delayed], [1, 0]);
+  await lock[Symbol.asyncDispose]();
+  await waitFor(async () => (await pool.activity.detail(task.agentId))?.attempt === 2, {
+    what: "the second attempt",
+  });
+  const detail = await pool.activity.detail(task.agentId);
+  const lines = detail?.log.map(({ message }) => message?.split(":", 1)[0]) ?? [];
+  const death = lines.indexOf("The worker process died while the task ran in it");
+  assertEquals([death, lines[death + 1]?.startsWith("Waiting to run again")], [3, true]);
+});
+
 poolTest("a stop waits for the settling of a worker that ended before it", async (startPool) => {
   await using _ = await recordLogs();
   await using started = await startPool({ crashLimit: 1 });
