@@ -70,7 +70,8 @@ async function workerServes(cwd: string, env: Env): Promise<string> {
   const pids = childrenOf(worker.pid);
   assertTrue(pids.length >= 3, "two workers and what guards them");
   const producer = await succeeds(["deno", "task", "enqueue", "rain"], cwd, env);
-  assertMatch(producer.output, /^running 50 % What can go wrong\?$/m);
+  // Which of the two depends on when it began to follow.
+  assertMatch(producer.output, /^running (0|50) % What \S.*\?$/m);
   assertEquals(producer.stdout.slice(-2), [
     "What are they good for? It depends.",
     "What can go wrong? It depends.",
@@ -236,6 +237,7 @@ Deno.test("init without flags asks once for reading and once for writing the fol
   const end = program.exit.then(() => ended = true);
   await program.waitForLine(/Deno requests/);
   const answerOne = async () => {
+    if (ended) return true;
     const asked = questions().length;
     await program.type("y\n");
     const next = () => ended || questions().length > asked;

@@ -11,7 +11,7 @@ import {
 } from "../contract/broker/bench.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { sharedRedisUrl } from "../support/servers.ts";
-import { within } from "../support/wait.ts";
+import { waitFor, within } from "../support/wait.ts";
 import { rawRedis, strings } from "./raw_redis.ts";
 import { redisContract } from "./redis_ground.ts";
 
@@ -108,7 +108,12 @@ contractTest(
     await register(queue, dead, 1);
     const one = task();
     await queue.enqueue([one]);
+    // Takes the hint of the task, so that the next one is that of the orphan.
+    await queue.wait({ timeoutMs: 5_000, signal: new AbortController().signal });
     await claimOne(queue, dead.workerIds[0], { leaseMs: 1 });
+    await waitFor(async () => (await queue.whereabouts([one.id]))[0] === "abandoned", {
+      what: "the lease of the claim to end",
+    });
     await bench.ground.loseTask(bench.name, one.id);
     await register(queue, sweeper);
     const { supervisorId } = sweeper;

@@ -99,10 +99,12 @@ Deno.test("kill -9 of Redis: nothing accepted is lost and every connection comes
     onMessage: (message) => heard.push(message),
     onReconnect: () => reconnects++,
   });
-  const waiting = queue.wait({ timeoutMs: 2_000, signal: new AbortController().signal });
+  // Short, so that the connection is tried again soon after.
+  const waiting = queue.wait({ timeoutMs: 200, signal: new AbortController().signal });
   await server.kill();
   await within(waiting, { what: "the wait to end although Redis is away", ...PATIENCE });
   const whileDown = queue.depth();
+  whileDown.catch(() => {}); // It is awaited below.
   await server.restart();
   // A call made while it was away is answered when it is back within its deadline.
   const { waiting: left, delayed, running } = await whileDown;
@@ -282,16 +284,17 @@ Deno.test("a pause of Redis that outlasts leases sweeps nobody", async () => {
   const leaseMs = 1_500;
   // The sweeper's own lease is longer, so that it is not what stops it.
   await register(a.queue, sweeper, LONG_LEASE);
-  await register(b.queue, other, leaseMs);
+  await register(b.queue, other, LONG_LEASE);
   await b.queue.enqueue([task()]);
-  const run = await claimOne(b.queue, other.workerIds[0], { leaseMs });
+  const run = await claimOne(b.queue, other.workerIds[0], { leaseMs: LONG_LEASE });
   const { supervisorId } = sweeper;
   await waitFor(async () => {
-    await register(b.queue, other, leaseMs);
     // A sweep that is not held back by a young connection takes nothing from the living.
     return a.broker.contactMs >= leaseMs &&
       (await a.queue.sweep({ supervisorId, leaseMs })).length === 0;
   }, { what: "the sweeper to have been in contact for a lease" });
+  // From now on all leases are short.
+  await register(b.queue, other, leaseMs);
   server.pause();
   const stopped = performance.now();
   const sweep = a.queue.sweep({ supervisorId, leaseMs });

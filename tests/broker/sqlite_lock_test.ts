@@ -38,7 +38,7 @@ Deno.test("a file that another process keeps locked is one passing error, and th
   await waitFor(() => ++turns && ended, { what: "both to give up", timeoutMs: 30_000 });
   const errors = await noted;
   assertTrue(performance.now() - since >= CALLS_TAKE_MS);
-  assertTrue(turns > 100, `the event loop turned ${turns} times in 5 s`);
+  assertTrue(turns > 10, `the event loop turned ${turns} times in 5 s`);
   assertEquals(errors.map(({ retryable }) => retryable), [true, true]);
   assertEquals(errors.map(({ message }) => message), [
     `Cannot enqueue into 'jobs' at sqlite:${folder.file}: another process has it locked (database is locked)`,

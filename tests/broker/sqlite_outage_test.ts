@@ -81,7 +81,7 @@ Deno.test("a file that is deleted in use is made anew, by all who had it open, a
     onMessage: (message) => heard.push(message),
     onReconnect: () => reconnects++,
   });
-  for (const end of ["", "-wal", "-shm"]) await Deno.remove(`${folder.file}${end}`);
+  for (const end of ["-shm", "-wal", ""]) await Deno.remove(`${folder.file}${end}`);
   const one = task();
   assertEquals(await a.queue.enqueue([one]), ["accepted"]);
   await using later = await openQueue(folder.file);
@@ -104,7 +104,7 @@ Deno.test("a file that is made anew is for whom the one before was", async () =>
   await using folder = await testFolder();
   await Deno.writeFile(folder.file, new Uint8Array(), { mode: 0o600 });
   await using opened = await openQueue(folder.file);
-  for (const end of ["", "-wal", "-shm"]) await Deno.remove(`${folder.file}${end}`);
+  for (const end of ["-shm", "-wal", ""]) await Deno.remove(`${folder.file}${end}`);
   await fill(opened.queue, 1);
   for (const end of ["", "-wal", "-shm"]) {
     assertEquals(((await Deno.stat(`${folder.file}${end}`)).mode ?? 0) & 0o777, 0o600, end);
@@ -120,7 +120,8 @@ Deno.test("a folder that is deleted in use is told by each call, until it is the
   const topic = { kind: "progress", id: crypto.randomUUID() } as const;
   let reconnects = 0;
   await queue.subscribe(topic, { onMessage: () => {}, onReconnect: () => reconnects++ });
-  await Deno.remove(inner, { recursive: true });
+  // At once, so that no look at it meets it half gone.
+  await Deno.rename(inner, `${folder.path}/gone`);
   for (const call of [() => queue.enqueue([task()]), () => queue.depth()]) {
     const error = await assertRejects(call, ConnectionError);
     assertMatch(error.message, /^Cannot .* at sqlite:.*: its folder must exist and be writable/);

@@ -131,7 +131,7 @@ Deno.test("enqueue() with a delay makes the task wait that long, and says when i
   await using bench = await makeBench();
   const { client } = bench;
   const worker = await bench.worker();
-  const soon = await client.enqueue(ping, undefined, { delay: { milliseconds: 150 } });
+  const soon = await client.enqueue(ping, undefined, { delay: { seconds: 2 } });
   const later = await client.enqueue(ping, undefined, { delay: { hours: 1 } });
   const now = await client.enqueue(ping, undefined, { delay: { seconds: 0 } });
   assertEquals((await client.depth()).delayed, 2);

@@ -12,7 +12,8 @@ import { defineTask } from "../../src/task/definition.ts";
 import { describeError } from "../../src/task/describe_error.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { startRedis } from "../support/servers.ts";
-import { within } from "../support/wait.ts";
+import { waitFor, within } from "../support/wait.ts";
+import { rawRedis, type RawReply } from "../broker/raw_redis.ts";
 import { makeBench } from "./support.ts";
 
 const research = defineTask("research", {
@@ -230,15 +231,31 @@ Deno.test("progress() of a task that has ended tells its end alone", async () =>
 Deno.test("progress() ends its subscription when the loop is left, and by its signal", async () => {
   await using bench = await makeBench();
   const task = await bench.client.enqueue(ping);
-  for await (const { status } of task.progress()) {
-    assertEquals(status, "queued");
-    break;
-  }
+  await using redis = await rawRedis(bench.options.brokerUrl);
+  const channels = ["progress", "ended"]
+    .map((kind) => `{${bench.queue.name}}:${kind}:${task.agentId}`);
+  const isHeard = async (listeners: number) => {
+    const counts = await redis.send("PUBSUB", "NUMSUB", ...channels) as RawReply[];
+    return channels.every((channel) => counts[counts.indexOf(channel) + 1] === listeners);
+  };
+  /** Asks for one step more than the row has to tell, and waits until it listens for it. */
+  const listen = async (options?: { readonly signal: AbortSignal }) => {
+    const steps = task.progress(options)[Symbol.asyncIterator]();
+    await steps.next();
+    const step = steps.next();
+    await waitFor(() => isHeard(1), { what: "the watch to listen" });
+    return { steps, step };
+  };
   const stop = new AbortController();
-  for await (const { status } of task.progress({ signal: stop.signal })) {
-    assertEquals(status, "queued");
-    stop.abort();
-  }
+  const stopped = await listen({ signal: stop.signal });
+  stop.abort();
+  assertEquals(await stopped.step, { done: true, value: undefined });
+  assertTrue(await isHeard(0));
+  const left = await listen();
+  await (await bench.worker()).complete();
+  await within(left.step, { what: "the next step" });
+  await left.steps.return?.();
+  assertTrue(await isHeard(0));
 });
 
 Deno.test("a hundred handles wait at once for tasks of their own", async () => {

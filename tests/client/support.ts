@@ -93,11 +93,11 @@ export class HandWorker {
     return `${this.#supervisorId}/0/0`;
   }
 
-  async register(): Promise<void> {
+  async register(leaseMs = this.#leaseMs): Promise<void> {
     await this.#queue.renew({
       supervisorId: this.#supervisorId,
       workerIds: [this.id],
-      leaseMs: this.#leaseMs,
+      leaseMs,
     });
   }
 

@@ -109,7 +109,7 @@ if (import.meta.main) {
 }
 `;
   await using project = await makeProject({ "main.ts": program("echo") + main });
-  await using running = await project.run("main.ts");
+  await using running = await project.run("main.ts", { env: { AGENTEXEC_NUM_WORKERS: "1" } });
   const line = await running.waitForLine(/^pid \d+$/);
   await Deno.writeTextFile(`${project.folder}/main.ts`, program("echo", "more"));
   Deno.kill(Number(line.split(" ")[1]), "SIGKILL");

@@ -85,6 +85,7 @@ for (const stores of ["Redis and Postgres", "SQLite files"] as const) {
     assertEquals(await forged.wait(), "error");
     program.signal("SIGTERM");
     await program.exit;
+    assertTrue(program.stdout.some((line) => line.startsWith("[Worker 0] Task failed: ")));
     assertTrue(
       !program.stdout.includes("[Worker 0] Task completed: bank_transfer"),
       program.output,

@@ -96,6 +96,8 @@ Deno.test("pool.workers shows what each worker does", async () => {
     what: "a busy worker",
   });
   assertEquals(busy.tasks, [task.agentId]);
+  // The broker knows of it a moment before its row does.
+  await waitFor(async () => await task.status() === "running", { what: "the task to run" });
   assertEquals(await pool.cancel(task.agentId), "requested");
   assertEquals(await task.wait(), "canceled");
 });

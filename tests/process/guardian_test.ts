@@ -2,7 +2,7 @@ import { ChildProcess } from "../../src/process/child.ts";
 import { Guardian } from "../../src/process/guardian.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { alive, groupOf, runCommand } from "../support/processes.ts";
-import { waitFor } from "../support/wait.ts";
+import { waitFor, within } from "../support/wait.ts";
 
 /** A process that spins, with a child of its own. */
 async function startFamily() {
@@ -18,11 +18,31 @@ async function startFamily() {
   return { child, grandchild };
 }
 
+/** A guardian that has got as far as to answer: within two seconds it may not, on a busy machine. */
+async function startGuardian({ standalone }: { readonly standalone: boolean }) {
+  const warnings: string[] = [];
+  const guardian = await Guardian.start({
+    deno: Deno.execPath(),
+    standalone,
+    warn: (message) => warnings.push(message),
+  });
+  await answering(guardian, warnings);
+  return { guardian, warnings };
+}
+
+async function answering(guardian: Guardian, warnings: readonly string[]): Promise<void> {
+  await waitFor(async () => {
+    const before = warnings.length;
+    await guardian.killGroup(2 ** 30);
+    return warnings.length === before;
+  }, { what: "the guardian to answer" });
+}
+
 for (const standalone of [false, true]) {
   const kind = standalone ? "a shell's" : "Deno's";
 
   Deno.test(`${kind} guardian kills a whole group on demand and says when it is done`, async () => {
-    const guardian = await Guardian.start({ deno: Deno.execPath(), standalone, warn: () => {} });
+    const { guardian } = await startGuardian({ standalone });
     const { child, grandchild } = await startFamily();
     guardian.add(child.pid, child);
     await guardian.killGroup(child.pid);
@@ -33,19 +53,15 @@ for (const standalone of [false, true]) {
   });
 
   Deno.test(`${kind} guardian that ends is followed by one that knows every living group`, async () => {
-    const warnings: string[] = [];
-    const guardian = await Guardian.start({
-      deno: Deno.execPath(),
-      standalone,
-      warn: (message) => warnings.push(message),
-    });
+    const { guardian, warnings } = await startGuardian({ standalone });
     const { child, grandchild } = await startFamily();
     guardian.add(child.pid, child);
     const first = guardian.pid;
     Deno.kill(first!, "SIGKILL");
     await waitFor(() => guardian.pid !== first, { what: "another guardian" });
+    await answering(guardian, warnings);
     await guardian.killGroup(child.pid);
-    await child.exited;
+    await within(child.exited, { what: "the child to be killed" });
     await waitFor(() => !alive(grandchild), { what: "the grandchild to be gone" });
     assertTrue(warnings.some((line) => line.includes("starting another")));
     guardian.remove(child.pid);
@@ -53,12 +69,12 @@ for (const standalone of [false, true]) {
   });
 
   Deno.test(`${kind} guardian kills the groups that it still holds when its input ends, and ends itself`, async () => {
-    const guardian = await Guardian.start({ deno: Deno.execPath(), standalone, warn: () => {} });
+    const { guardian } = await startGuardian({ standalone });
     const { child, grandchild } = await startFamily();
     guardian.add(child.pid, child);
     const pid = guardian.pid!;
     await guardian.close();
-    await child.exited;
+    await within(child.exited, { what: "the child to be killed" });
     await waitFor(() => !alive(grandchild) && groupOf(child.pid).length === 0, {
       what: "the group to be gone",
     });
@@ -67,14 +83,10 @@ for (const standalone of [false, true]) {
 }
 
 Deno.test("a kill of a group that is gone is acknowledged too", async () => {
-  const guardian = await Guardian.start({
-    deno: Deno.execPath(),
-    standalone: false,
-    warn: () => {},
-  });
+  const { guardian } = await startGuardian({ standalone: false });
   const { child } = await startFamily();
   await guardian.killGroup(child.pid);
-  await child.exited;
+  await within(child.exited, { what: "the child to be killed" });
   await guardian.killGroup(child.pid);
   await guardian.close();
 });
@@ -100,19 +112,14 @@ Deno.test("after SIGKILL of a supervisor that may run Deno alone, worker, grandc
 });
 
 Deno.test("a guardian outlives the signals that a terminal sends", async () => {
-  const guardian = await Guardian.start({
-    deno: Deno.execPath(),
-    standalone: false,
-    warn: () => {},
-  });
+  const { guardian } = await startGuardian({ standalone: false });
   const { child, grandchild } = await startFamily();
   guardian.add(child.pid, child);
   const pid = guardian.pid!;
-  // It ignores them from its first line on, which it has run when it answers.
-  await guardian.killGroup(2 ** 30);
+  // It ignores them from its first line on, which it has run since it answers.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) Deno.kill(pid, signal);
   await guardian.killGroup(child.pid);
-  await child.exited;
+  await within(child.exited, { what: "the child to be killed" });
   await waitFor(() => !alive(grandchild), { what: "the grandchild to be gone" });
   assertEquals(guardian.pid, pid);
   assertTrue(alive(pid));
@@ -121,12 +128,7 @@ Deno.test("a guardian outlives the signals that a terminal sends", async () => {
 });
 
 Deno.test("where a guardian does not answer, the worker itself is killed, and close() does not wait for ever", async () => {
-  const warnings: string[] = [];
-  const guardian = await Guardian.start({
-    deno: Deno.execPath(),
-    standalone: false,
-    warn: (message) => warnings.push(message),
-  });
+  const { guardian, warnings } = await startGuardian({ standalone: false });
   const { child, grandchild } = await startFamily();
   guardian.add(child.pid, child);
   Deno.kill(guardian.pid!, "SIGSTOP");

@@ -8,7 +8,7 @@
 import { childrenOf, signalProcess } from "./process_table.ts";
 import { waitFor } from "./wait.ts";
 
-export { alive, childrenOf, groupOf } from "./process_table.ts";
+export { alive, childrenOf, groupOf, signalProcess } from "./process_table.ts";
 
 /** How a program ended. */
 export interface ProgramExit {

@@ -130,7 +130,7 @@ Deno.test("nothing is left of servers and programs whose test run is killed", as
   const line = await program.waitForLine(/^owned /);
   const owned: { readonly pids: number[]; readonly dirs: string[] } = JSON.parse(line.slice(6));
   const pids = owned.pids.flatMap((pid) => [pid, ...childrenOf(pid)]);
-  assertEquals(pids.filter((pid) => !alive(pid)), []);
+  assertEquals(owned.pids.filter((pid) => !alive(pid)), []);
   program.signal("SIGKILL");
   await waitFor(() => !pids.some(alive), { what: `the processes ${pids} to end` });
   for (const dir of owned.dirs) {

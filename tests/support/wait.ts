@@ -25,7 +25,7 @@ export async function waitFor<T>(
   condition: () => T | Promise<T>,
   options: WaitOptions,
 ): Promise<Exclude<T, Falsy>> {
-  const { what, timeoutMs = 10_000 } = options;
+  const { what, timeoutMs = 30_000 } = options;
   const giveUpAt = performance.now() + timeoutMs;
   for (;;) {
     const last = await outcomeOf(condition, giveUpAt - performance.now());

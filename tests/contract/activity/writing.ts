@@ -289,6 +289,7 @@ export function writing(contract: ActivityContract): void {
     await using bench = await Bench.make(contract);
     const ids = await Promise.all([0, 1, 2].map(() => bench.running("1")));
     const store = bench.another();
+    await store.connect();
     const writes = ids.map((agentId) => store.write({ agentId, token: "1", status: "complete" }));
     await Promise.all([store.close(), store.close()]);
     await store.close();

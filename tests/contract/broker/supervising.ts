@@ -142,7 +142,9 @@ function striking(contract: BrokerContract): void {
       const left = await claimOne(queue, leaving.workerIds[0], { leaseMs: SHORT_LEASE });
       await queue.deregister(leaving.supervisorId);
       assertEquals((await claim(queue, leaving.workerIds[1] ?? "")).registered, false);
-      assertEquals(await queue.whereabouts([left.id]), ["claimed"]);
+      // Left where it is; by now its lease may have run out.
+      const [place] = await queue.whereabouts([left.id]);
+      assertTrue(place === "claimed" || place === "abandoned", place);
       const swept = only(await sweepUntilTaken(queue, staying));
       assertEquals([swept.id, swept.workerId], [left.id, leaving.workerIds[0]]);
       // A supervisor that left was not swept, so it may come again.
