@@ -1,6 +1,6 @@
 import { Client } from "@agentexec/core";
 import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
-import { echo, hold } from "../fixtures/tasks.ts";
+import { hold } from "../fixtures/tasks.ts";
 import { leftHold, leftPeek, rightHold, rightPeek } from "../fixtures/two_pools_tasks.ts";
 import { alive, childrenOf, type Program, runProgram } from "../support/processes.ts";
 import { sharedPostgres, startRedis } from "../support/servers.ts";
