@@ -17,6 +17,7 @@ import {
 import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
+import { LockTurns } from "../lock_turns.ts";
 import { fileAt, type KnownFile, loadSqlite, SQLITE_BUSY, sqliteCodeOf } from "../sqlite.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 
@@ -56,6 +57,7 @@ class PatientDialect extends SqliteDialect {
 class PatientDriver extends SqliteDriver {
   /** Whoever waits when the file is closed waits no longer. */
   readonly #ended: AbortController;
+  readonly #turns = new LockTurns();
   #connection: DatabaseConnection | undefined;
 
   constructor(config: SqliteDialectConfig, ended: AbortController) {
@@ -79,12 +81,21 @@ class PatientDriver extends SqliteDriver {
     connection: DatabaseConnection,
     _settings?: TransactionSettings,
   ): Promise<void> {
+    const { leaveMs } = this.#turns;
+    if (leaveMs > 0) await sleep(leaveMs, { signal: this.#ended.signal });
     await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+    this.#turns.taken();
+  }
+
+  override async commitTransaction(connection: DatabaseConnection): Promise<void> {
+    await super.commitTransaction(connection);
+    this.#turns.left();
   }
 
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     try {
       await super.rollbackTransaction(connection);
+      this.#turns.left();
     } catch (error) {
       // A full disk has rolled it back already; that first error is the one that counts.
       if (!(error instanceof Error && /no transaction is active/.test(error.message))) throw error;

@@ -3,6 +3,7 @@ import { whereOf } from "../../src/activity/filters.ts";
 import { openDatabase } from "../../src/activity/connection.ts";
 import { Bench, newRow } from "../contract/activity/bench.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
+import { waitFor } from "../support/wait.ts";
 import { runFixture } from "./fixtures.ts";
 import { sqliteGround } from "./grounds.ts";
 
@@ -31,6 +32,27 @@ Deno.test("eight processes write to one SQLite file, and none is refused", async
     assertEquals(code, 0);
   }
   assertEquals(await bench.store.count({ status: "complete" }), 320);
+});
+
+Deno.test("who writes one long transaction after another leaves the file to others between any two", async () => {
+  await using bench = await Bench.make(contract);
+  const other = openDatabase(bench.ground.address);
+  let [rounds, over] = [0, false];
+  const writing = (async () => {
+    for (; !over; rounds++) {
+      const since = performance.now();
+      await other.transaction().execute(() =>
+        waitFor(() => performance.now() - since > 40, { what: "a slow disk's commit" })
+      );
+    }
+  })();
+  await waitFor(() => rounds > 0, { what: "the first one" });
+  const before = rounds;
+  for (let nth = 0; nth < 10; nth++) await bench.store.insertTasks([newRow()]);
+  over = true;
+  await writing;
+  assertTrue(rounds - before < 40, `10 inserts took ${rounds - before} long transactions`);
+  await other.destroy();
 });
 
 Deno.test("a store that waits for another's transaction lets the rest of the process go on", async () => {

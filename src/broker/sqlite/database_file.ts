@@ -6,6 +6,7 @@
  */
 import { monotonicMs, settlesWithin, sleep, TimeSlice } from "../../clock.ts";
 import { ConnectionError } from "../../errors.ts";
+import { LockTurns } from "../../lock_turns.ts";
 import { Contact } from "./contact.ts";
 import { isOfSqlite } from "../../sqlite.ts";
 import { isBusy, toFileError } from "./failure.ts";
@@ -54,6 +55,7 @@ export class DatabaseFile {
   readonly #connection: FileConnection;
   readonly #now: () => number;
   readonly #contact = new Contact();
+  readonly #turns = new LockTurns();
   #closed = false;
   readonly #waiting: Pending[] = [];
   #pumping: Promise<void> | undefined;
@@ -160,6 +162,8 @@ export class DatabaseFile {
     await (this.#slice.isOver ? sleep(0) : Promise.resolve());
     let pause = FIRST_PAUSE_MS;
     while (this.#waiting.length > 0) {
+      const { leaveMs } = this.#turns;
+      if (leaveMs > 0) await sleep(leaveMs, { signal: this.#closing.signal });
       const group = this.#nextGroup();
       const busy = this.#writeGroup(group);
       if (busy === undefined) {
@@ -200,10 +204,12 @@ export class DatabaseFile {
       this.#refuse(group, error);
       return undefined;
     }
+    this.#turns.taken();
     this.#noteLock(group);
     try {
       const answers = this.#runAll(transaction, group);
       transaction.run("commit");
+      this.#turns.left();
       this.#contact.answered();
       for (const answer of answers) answer();
       this.#waiting.unshift(...group.slice(answers.length));
