@@ -69,19 +69,57 @@ export function sqliteCodeOf(error: unknown): number | undefined {
   return CODES.find(([start]) => error.message.startsWith(start))?.[1];
 }
 
-/** Which file a path names. */
-export interface KnownFile {
+/**
+ * What a look at an opened file finds: `same`; another one in its place, or none; or that the log beside it (`-wal`)
+ * was deleted. What is written after that reaches no other connection.
+ */
+export type FileFate = "same" | "replaced" | "deleted" | "cut off";
+
+/** A file that a connection has open. SQLite keeps its log as long as there is one. */
+export class OpenedFile {
+  readonly #path: string;
+  readonly #identity: string;
+  #log: string | undefined;
+  /** Who may read and write it. */
+  readonly mode: number;
+
+  private constructor(path: string, { identity, mode }: KnownFile) {
+    this.#path = path;
+    this.#identity = identity;
+    this.mode = mode;
+  }
+
+  /** The file at a path; null where there is none, as in memory. */
+  static at(path: string): OpenedFile | null {
+    // It takes no right to use memory, and one to look for a file of that name.
+    const file = path === ":memory:" ? undefined : fileAt(path);
+    return file === undefined ? null : new OpenedFile(path, file);
+  }
+
+  /** What has become of it. */
+  look(): FileFate {
+    const file = fileAt(this.#path);
+    if (file === undefined) return "deleted";
+    if (file.identity !== this.#identity) return "replaced";
+    const log = fileAt(`${this.#path}-wal`)?.identity;
+    // It is made with the first transaction.
+    this.#log ??= log;
+    return log === this.#log ? "same" : "cut off";
+  }
+}
+
+interface KnownFile {
   /** Tells it from another at the same path. */
   readonly identity: string;
-  /** Who may read and write it. */
   readonly mode: number;
 }
 
-/** The file at a path; null where there is none, as in memory. */
-export function fileAt(path: string): KnownFile | null {
-  // It takes no right to use memory, and one to look for a file of that name.
-  if (path === ":memory:") return null;
+function fileAt(path: string): KnownFile | undefined {
   const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return null;
+  if (found === undefined) return undefined;
   return { identity: `${found.dev}:${found.ino}`, mode: found.mode & 0o777 };
 }
+
+/** The end of the message where the log of an opened file was deleted. */
+export const CUT_OFF =
+  "the file -wal beside it was deleted; end every program that uses it, then start again";

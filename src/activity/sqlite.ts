@@ -18,7 +18,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { LockTurns } from "../lock_turns.ts";
-import { fileAt, type KnownFile, loadSqlite, SQLITE_BUSY, sqliteCodeOf } from "../sqlite.ts";
+import { CUT_OFF, loadSqlite, OpenedFile, SQLITE_BUSY, sqliteCodeOf } from "../sqlite.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 
 /** How long a statement waits for another connection's write. */
@@ -174,7 +174,7 @@ interface Connected {
   readonly database: DatabaseSync;
   readonly opened: Opened;
   /** Null in memory. */
-  readonly file: KnownFile | null;
+  readonly file: OpenedFile | null;
 }
 
 function connect(Sqlite: typeof DatabaseSync, path: string): Connected {
@@ -182,19 +182,31 @@ function connect(Sqlite: typeof DatabaseSync, path: string): Connected {
   try {
     // Prepared, not by `exec`: under Deno that one's errors lack the number which says that a lock is the trouble.
     for (const pragma of PRAGMAS) database.prepare(pragma).all();
-    return { database, opened: adapt(database), file: fileAt(path) };
+    return { database, opened: adapt(database), file: OpenedFile.at(path) };
   } catch (error) {
     database.close();
     throw error;
   }
 }
 
-/** @throws {ConnectionError} If there is no file any more: an empty one would not help, it has no tables. */
-function isReplaced(path: string, { identity }: KnownFile): boolean {
-  const found = fileAt(path);
-  if (found !== null) return found.identity !== identity;
-  throw new ConnectionError(
-    `Cannot use sqlite:${path}: the file was deleted; start the program again`,
-    { retryable: true },
-  );
+/**
+ * @throws {ConnectionError} If there is no file any more: an empty one would not help, it has no tables. Or no log, and
+ * with it no way to others.
+ */
+function isReplaced(path: string, file: OpenedFile): boolean {
+  const fate = file.look();
+  switch (fate) {
+    case "same":
+    case "replaced":
+      return fate === "replaced";
+    case "deleted":
+      throw new ConnectionError(
+        `Cannot use sqlite:${path}: the file was deleted; start the program again`,
+        { retryable: true },
+      );
+    case "cut off":
+      throw new ConnectionError(`Cannot use sqlite:${path}: ${CUT_OFF}`, { retryable: false });
+    default:
+      return fate satisfies never;
+  }
 }

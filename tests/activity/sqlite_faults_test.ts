@@ -133,6 +133,18 @@ Deno.test("a file that is full refuses new tasks, and keeps what waits until the
   await assertSound(bench);
 });
 
+Deno.test("a file whose log was deleted takes no writes that nobody would read", async () => {
+  await using bench = await Bench.make(contract);
+  const id = await bench.task();
+  await Deno.remove(`${pathOf(bench)}-wal`);
+  await assertRefused(bench, () => bench.store.insertTasks([newRow()]), "start again");
+  await assertRefused(bench, () => bench.store.readRow(id), "start again");
+  await bench.store.close();
+  const later = bench.another();
+  assertEquals((await later.readRow(id))?.status, "queued");
+  assertEquals(await later.count(), 1);
+});
+
 Deno.test("a file that was deleted takes no writes that nobody would read, and the one in its place is used", async () => {
   await using bench = await Bench.make(contract);
   await bench.task({ agentId: TASK });

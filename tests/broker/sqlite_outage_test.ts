@@ -100,6 +100,27 @@ Deno.test("a file that is deleted in use is made anew, by all who had it open, a
   assertEquals([heard, reconnects], [["1"], 1]);
 });
 
+Deno.test("a log that is deleted in use is told by each call, and what was accepted is there after the next start", async () => {
+  await using folder = await testFolder();
+  let ids: readonly string[];
+  {
+    await using opened = await openQueue(folder.file);
+    const { queue } = opened;
+    ids = await fill(queue, 3);
+    // With the log alone, or with both: another connection would begin a log of its own.
+    for (const end of ["-wal", "-shm"]) {
+      await Deno.remove(`${folder.file}${end}`);
+      for (const call of [() => queue.enqueue([task()]), () => queue.depth()]) {
+        const error = await assertRejects(call, ConnectionError);
+        assertMatch(error.message, /^Cannot .* at sqlite:.*: the file -wal beside it was deleted;/);
+        assertEquals(error.retryable, false);
+      }
+    }
+  }
+  await using later = await openQueue(folder.file);
+  assertEquals(await claimAll(later.queue), ids);
+});
+
 Deno.test("a file that is made anew is for whom the one before was", async () => {
   await using folder = await testFolder();
   await Deno.writeFile(folder.file, new Uint8Array(), { mode: 0o600 });

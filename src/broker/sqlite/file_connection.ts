@@ -7,7 +7,7 @@
 import { closeSync, openSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { ConnectionError } from "../../errors.ts";
-import { fileAt, isOfSqlite, type KnownFile, loadSqlite } from "../../sqlite.ts";
+import { CUT_OFF, isOfSqlite, loadSqlite, OpenedFile } from "../../sqlite.ts";
 import { prepareSchema } from "./schema.ts";
 import { Transaction } from "./transaction.ts";
 
@@ -18,7 +18,7 @@ interface Connected {
   readonly database: DatabaseSync;
   readonly transaction: Transaction;
   /** Null where it is none, in memory. */
-  readonly file: KnownFile | null;
+  readonly file: OpenedFile | null;
 }
 
 /** A connection to the file of a path. What SQLite says is thrown as it is. */
@@ -56,7 +56,11 @@ export class FileConnection {
     this.#connected ??= this.#connect();
   }
 
-  /** The connection, to another file where this one was deleted or replaced: the broker has then lost its data. */
+  /**
+   * The connection, to another file where this one was deleted or replaced: the broker has then lost its data.
+   *
+   * @throws {ConnectionError} If it has not been opened, or its log was deleted.
+   */
   current(doing: string): Transaction {
     const connected = this.#connected;
     if (connected === undefined) {
@@ -65,9 +69,14 @@ export class FileConnection {
       });
     }
     const { file, transaction, database } = connected;
-    const found = fileAt(this.#path);
-    if (file === null || found?.identity === file.identity) return transaction;
-    if (found === null) makeFile(this.#path, file.mode);
+    const fate = file?.look() ?? "same";
+    if (file === null || fate === "same") return transaction;
+    if (fate === "cut off") {
+      throw new ConnectionError(`Cannot ${doing} at ${this.address}: ${CUT_OFF}`, {
+        retryable: false,
+      });
+    }
+    if (fate === "deleted") makeFile(this.#path, file.mode);
     this.#connected = this.#connect();
     this.#replaced++;
     database.close();
@@ -86,7 +95,7 @@ export class FileConnection {
       prepareSchema(transaction, this.address);
       transaction.run("commit");
       this.#synchronous = "full";
-      return { database, transaction, file: fileAt(this.#path) };
+      return { database, transaction, file: OpenedFile.at(this.#path) };
     } catch (error) {
       // With it goes what was begun.
       database.close();
