@@ -75,7 +75,7 @@ export function sqliteCodeOf(error: unknown): number | undefined {
  */
 export type FileFate = "same" | "replaced" | "deleted" | "cut off";
 
-/** A file that a connection has open. SQLite keeps its log as long as there is one. */
+/** A file that a connection has open and has read: SQLite keeps its log as long as there is one. */
 export class OpenedFile {
   readonly #path: string;
   readonly #identity: string;
@@ -86,6 +86,7 @@ export class OpenedFile {
   private constructor(path: string, { identity, mode }: KnownFile) {
     this.#path = path;
     this.#identity = identity;
+    this.#log = this.#logNow();
     this.mode = mode;
   }
 
@@ -101,10 +102,17 @@ export class OpenedFile {
     const file = fileAt(this.#path);
     if (file === undefined) return "deleted";
     if (file.identity !== this.#identity) return "replaced";
-    const log = fileAt(`${this.#path}-wal`)?.identity;
-    // It is made with the first transaction.
-    this.#log ??= log;
-    return log === this.#log ? "same" : "cut off";
+    return this.#log === undefined || this.#logNow() === this.#log ? "same" : "cut off";
+  }
+
+  /** Undefined where there is none, as on a file system without shared memory, or this process may not look. */
+  #logNow(): string | undefined {
+    try {
+      return fileAt(`${this.#path}-wal`)?.identity;
+    } catch (error) {
+      if (error instanceof Error && error.name === "NotCapable") return undefined;
+      throw error;
+    }
   }
 }
 

@@ -57,7 +57,6 @@ class PatientDialect extends SqliteDialect {
 class PatientDriver extends SqliteDriver {
   /** Whoever waits when the file is closed waits no longer. */
   readonly #ended: AbortController;
-  readonly #turns = new LockTurns();
   #connection: DatabaseConnection | undefined;
 
   constructor(config: SqliteDialectConfig, ended: AbortController) {
@@ -81,21 +80,12 @@ class PatientDriver extends SqliteDriver {
     connection: DatabaseConnection,
     _settings?: TransactionSettings,
   ): Promise<void> {
-    const { leaveMs } = this.#turns;
-    if (leaveMs > 0) await sleep(leaveMs, { signal: this.#ended.signal });
     await connection.executeQuery(CompiledQuery.raw("begin immediate"));
-    this.#turns.taken();
-  }
-
-  override async commitTransaction(connection: DatabaseConnection): Promise<void> {
-    await super.commitTransaction(connection);
-    this.#turns.left();
   }
 
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     try {
       await super.rollbackTransaction(connection);
-      this.#turns.left();
     } catch (error) {
       // A full disk has rolled it back already; that first error is the one that counts.
       if (!(error instanceof Error && /no transaction is active/.test(error.message))) throw error;
@@ -106,14 +96,22 @@ class PatientDriver extends SqliteDriver {
 class PatientConnection implements DatabaseConnection {
   readonly #connection: DatabaseConnection;
   readonly #ended: AbortSignal;
+  readonly #turns = new LockTurns();
 
   constructor(connection: DatabaseConnection, ended: AbortSignal) {
     this.#connection = connection;
     this.#ended = ended;
   }
 
-  executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
-    return patiently(() => this.#connection.executeQuery<R>(query), this.#ended);
+  /** Whoever begins a transaction, by the driver or in words, takes turns. */
+  async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    const begins = query.sql === "begin immediate";
+    const { leaveMs } = this.#turns;
+    if (begins && leaveMs > 0) await sleep(leaveMs, { signal: this.#ended });
+    const result = await patiently(() => this.#connection.executeQuery<R>(query), this.#ended);
+    if (begins) this.#turns.taken();
+    else if (query.sql === "commit" || query.sql === "rollback") this.#turns.left();
+    return result;
   }
 
   streamQuery<R>(query: CompiledQuery, chunkSize: number): AsyncIterableIterator<QueryResult<R>> {
@@ -148,6 +146,8 @@ const PRAGMAS = [
   "pragma journal_mode = wal",
   "pragma synchronous = full",
   "pragma foreign_keys = off",
+  // Of a file that has just become one with a log, the log is opened by the first read alone.
+  "select count(*) from sqlite_schema",
 ];
 
 /** Opens a file. Once it is another one that the path names, that one: what is written to the former nobody reads. */

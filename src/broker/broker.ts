@@ -14,8 +14,8 @@
  *   that was too slow is told by `onReconnect`.
  * - Redis has lost its data when it was emptied or began anew without them, SQLite when its file was deleted or
  *   replaced: it is then made anew by the next call, once its folder is there, and listeners are told by `onReconnect`.
- * - Where the log beside SQLite's file (`-wal`) was deleted under a program, its calls are refused until it is started
- *   again: no other connection would read what it writes.
+ * - Where the log beside SQLite's file (`-wal`) was deleted under a program and the file was not, its calls are refused
+ *   until it is started again: no other connection would read what it writes. So end the programs before you delete.
  * - A lock of the file that another process holds for 5 s is a `ConnectionError` that may be tried again.
  *
  * @module

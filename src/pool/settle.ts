@@ -96,7 +96,11 @@ async function settleCrash(
   }
   const { id: agentId, token: claimed } = claim;
   // Before the broker gives it to others: a later row may say so before ours comes.
-  await parts.store.write({ agentId, token: claimed, message, closesAttempt: true });
+  const closed = await parts.store.write({ agentId, token: claimed, message, closesAttempt: true });
+  if (closed.kind === "refused" && isTerminal(closed.row.status)) {
+    await parts.queue.end(claim);
+    return;
+  }
   const delayMs = Math.min(CRASH_DELAY_MS * 2 ** (crashes - 1), CRASH_DELAY_MOST_MS);
   const { outcome, token } = await parts.queue.release(claim, { delayMs, charge: "crash" });
   if (outcome !== "done") return;

@@ -163,17 +163,17 @@ export class WorkerSlot {
    */
   async stop(heard: Promise<unknown>): Promise<void> {
     this.#stop.abort();
-    if (this.#state === "starting") await heard;
     const worker = this.#worker;
     if (worker === undefined || this.#state === "exited") return;
-    if (this.#state === "starting") {
-      this.#cutOff = true;
-      this.#state = "stopping";
-      worker.child.kill("SIGKILL");
-      return;
-    }
+    const told = worker.child.send(STOP_LINE);
+    if (this.#state === "starting") await heard;
+    if (this.livingId === undefined) return;
+    const isUnheard = this.#state === "starting";
     this.#state = "stopping";
-    if (!await worker.child.send(STOP_LINE)) worker.child.kill("SIGTERM");
+    if (isUnheard) {
+      this.#cutOff = true;
+      worker.child.kill("SIGKILL");
+    } else if (!await told) worker.child.kill("SIGTERM");
   }
 
   /** To be called before a stop kills what is left of its worker. */

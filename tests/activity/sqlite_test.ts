@@ -1,6 +1,7 @@
-import { sql } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { whereOf } from "../../src/activity/filters.ts";
 import { openDatabase } from "../../src/activity/connection.ts";
+import { inTransaction } from "../../src/activity/dialect.ts";
 import { Bench, newRow } from "../contract/activity/bench.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { waitFor } from "../support/wait.ts";
@@ -34,26 +35,47 @@ Deno.test("eight processes write to one SQLite file, and none is refused", async
   assertEquals(await bench.store.count({ status: "complete" }), 320);
 });
 
-Deno.test("who writes one long transaction after another leaves the file to others between any two", async () => {
-  await using bench = await Bench.make(contract);
-  const other = openDatabase(bench.ground.address);
-  let [rounds, over] = [0, false];
-  const writing = (async () => {
-    for (; !over; rounds++) {
-      const since = performance.now();
-      await other.transaction().execute(() =>
-        waitFor(() => performance.now() - since > 40, { what: "a slow disk's commit" })
-      );
-    }
-  })();
-  await waitFor(() => rounds > 0, { what: "the first one" });
-  const before = rounds;
-  for (let nth = 0; nth < 10; nth++) await bench.store.insertTasks([newRow()]);
-  over = true;
-  await writing;
-  assertTrue(rounds - before < 40, `10 inserts took ${rounds - before} long transactions`);
-  await other.destroy();
+Deno.test("two that make one file together, and one of them closes: the other goes on", async () => {
+  await using bench = await Bench.bare(contract);
+  const [a, b] = [bench.another(), bench.another()];
+  await a.connect();
+  await b.migrate();
+  await a.connect();
+  await b.close();
+  await a.checkMigrated();
+  assertEquals(await a.count(), 0);
 });
+
+type Transaction = (db: Kysely<unknown>, body: () => Promise<unknown>) => Promise<unknown>;
+
+const transactions: readonly [string, Transaction][] = [
+  ["the store's", (db, body) => inTransaction(db, "sqlite", body)],
+  ["a program's", (db, body) => db.transaction().execute(body)],
+];
+
+for (const [whose, transaction] of transactions) {
+  Deno.test(`one long transaction after another (${whose}) leaves the file to others between any two`, async () => {
+    await using bench = await Bench.make(contract);
+    const db = openDatabase(bench.ground.address);
+    let [rounds, over] = [0, false];
+    const writing = (async () => {
+      for (; !over; rounds++) {
+        const since = performance.now();
+        await transaction(
+          db,
+          () => waitFor(() => performance.now() - since > 40, { what: "a slow disk's commit" }),
+        );
+      }
+    })();
+    await waitFor(() => rounds > 0, { what: "the first one" });
+    const before = rounds;
+    for (let nth = 0; nth < 10; nth++) await bench.store.insertTasks([newRow()]);
+    over = true;
+    await writing;
+    assertTrue(rounds - before < 40, `10 inserts took ${rounds - before} long transactions`);
+    await db.destroy();
+  });
+}
 
 Deno.test("a store that waits for another's transaction lets the rest of the process go on", async () => {
   await using bench = await Bench.make(contract);
