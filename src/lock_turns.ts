@@ -10,8 +10,8 @@ import { monotonicMs } from "./clock.ts";
 
 /** The longest pause between two looks of who waits. */
 const LONGEST_LOOK_MS = 24;
-/** Less is not worth a timer: the others are quick too then. */
-const WORTH_MS = 4;
+/** Who held it shorter than four times this left enough gaps (measured: 20 ms each), and pays nothing. */
+const WORTH_MS = 8;
 
 /** One connection's turns at the lock of its file. */
 export class LockTurns {
