@@ -79,7 +79,7 @@ export type FileFate = "same" | "replaced" | "deleted" | "cut off";
 export class OpenedFile {
   readonly #path: string;
   readonly #identity: string;
-  #log: string | undefined;
+  readonly #log: string | undefined;
   /** Who may read and write it. */
   readonly mode: number;
 

@@ -69,8 +69,9 @@ export class FileConnection {
       });
     }
     const { file, transaction, database } = connected;
-    const fate = file?.look() ?? "same";
-    if (file === null || fate === "same") return transaction;
+    if (file === null) return transaction;
+    const fate = file.look();
+    if (fate === "same") return transaction;
     if (fate === "cut off") {
       throw new ConnectionError(`Cannot ${doing} at ${this.address}: ${CUT_OFF}`, {
         retryable: false,
