@@ -67,13 +67,16 @@ for (const [whose, transaction] of transactions) {
         );
       }
     })();
-    await waitFor(() => rounds > 0, { what: "the first one" });
-    const before = rounds;
-    for (let nth = 0; nth < 10; nth++) await bench.store.insertTasks([newRow()]);
-    over = true;
-    await writing;
-    assertTrue(rounds - before < 40, `10 inserts took ${rounds - before} long transactions`);
-    await db.destroy();
+    try {
+      await waitFor(() => rounds > 0, { what: "the first one" });
+      const before = rounds;
+      for (let nth = 0; nth < 10; nth++) await bench.store.insertTasks([newRow()]);
+      assertTrue(rounds - before < 40, `10 inserts took ${rounds - before} long transactions`);
+    } finally {
+      over = true;
+      await writing;
+      await db.destroy();
+    }
   });
 }
 

@@ -8,18 +8,39 @@ import { fixture, poolTest, recordLogs, type TestPool } from "../support/pools.t
 import { sharedPostgres, startRedis } from "../support/servers.ts";
 import { waitFor, within } from "../support/wait.ts";
 
-/** Keeps everybody else from writing the rows of tasks until it is disposed of. */
-async function lockRows(databaseUrl: string): Promise<AsyncDisposable> {
+/** A hold on the rows of tasks that keeps everybody else from writing them until it is disposed of. */
+interface RowLock extends AsyncDisposable {
+  /** Cancels them, and lets go. */
+  cancel(): Promise<void>;
+}
+
+const CANCEL = "update agentexec_activity set status = 'canceled'";
+
+async function lockRows(databaseUrl: string): Promise<RowLock> {
   if (databaseUrl.startsWith("sqlite:")) {
     const file = new DatabaseSync(databaseUrl.slice("sqlite:".length));
     file.exec("begin immediate");
-    return { [Symbol.asyncDispose]: () => Promise.resolve(file.close()) };
+    return {
+      cancel() {
+        file.exec(CANCEL);
+        file.exec("commit");
+        return Promise.resolve(file.close());
+      },
+      [Symbol.asyncDispose]: () => Promise.resolve(file.close()),
+    };
   }
   const client = new pg.Client({ connectionString: databaseUrl });
   await client.connect();
   await client.query("begin");
   await client.query("select 1 from agentexec_activity for update");
-  return { [Symbol.asyncDispose]: () => client.end() };
+  return {
+    async cancel() {
+      await client.query(CANCEL);
+      await client.query("commit");
+      await client.end();
+    },
+    [Symbol.asyncDispose]: () => client.end(),
+  };
 }
 
 async function running(pool: Pool, agentId: string): Promise<void> {
@@ -54,6 +75,22 @@ poolTest("a worker's death is on record before its task can run again", async (s
   const death = lines.indexOf("The worker process died while the task ran in it");
   assertEquals([death, lines[death + 1]?.startsWith("Waiting to run again")], [3, true]);
 });
+
+poolTest(
+  "a task that was canceled while its worker's death is settled goes nowhere",
+  async (startPool) => {
+    await using _ = await recordLogs();
+    await using started = await startPool();
+    const { pool } = started;
+    const { task, lock } = await unsettled(started);
+    const stop = pool.shutdown();
+    await lock.cancel();
+    assertEquals(await stop, { drained: true, cutOff: [] });
+    const detail = await pool.activity.detail(task.agentId);
+    assertEquals([detail?.status, detail?.crashes], ["canceled", 0]);
+    assertEquals(await pool.depth(), { waiting: 0, delayed: 0, running: 0, oldestMs: null });
+  },
+);
 
 poolTest("a stop waits for the settling of a worker that ended before it", async (startPool) => {
   await using _ = await recordLogs();
