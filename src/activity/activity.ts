@@ -232,9 +232,10 @@ export interface ActivityPage {
  */
 export interface ActivityMetricsOptions {
   /**
-   * Only tasks that were created, or ended, at or after this time.
+   * Only tasks that were created, or ended, at or after this time. An index serves it: it costs what there is since
+   * then, and `new Date(0)` reads the whole table.
    *
-   * @default {undefined} (all there are)
+   * @default {undefined} (one hour ago, by the database's clock)
    */
   readonly since?: Date;
 }

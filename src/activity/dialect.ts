@@ -13,6 +13,13 @@ export function nowOf(dialect: Dialect): RawBuilder<unknown> {
   return dialect === "postgres" ? sql`now()` : sql`strftime('%Y-%m-%dT%H:%M:%fZ', 'now')`;
 }
 
+/** The database's own time, some milliseconds ago. */
+export function agoOf(dialect: Dialect, ms: number): RawBuilder<unknown> {
+  return dialect === "postgres"
+    ? sql`now() - make_interval(secs => ${ms / 1_000}::double precision)`
+    : sql`strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ${`-${ms / 1_000} seconds`})`;
+}
+
 /** Whether the row's id is one of these. One parameter in SQLite, so that it is one text however many. */
 export function idIn(dialect: Dialect, ids: readonly string[]): RawBuilder<boolean> {
   return dialect === "postgres"
@@ -41,14 +48,42 @@ export function timeOf(dialect: Dialect, time: Date | undefined): RawBuilder<unk
   return dialect === "postgres" ? sql`cast(${text}::text as timestamptz)` : sql`${text}`;
 }
 
-/** The milliseconds from one time column to another. */
+/**
+ * A time column as ISO 8601 text in UTC. The text that Postgres itself makes of a time depends on the `DateStyle` and
+ * the `TimeZone` of the role, the database and the session.
+ */
+export function timeText(dialect: Dialect, column: string): RawBuilder<string | null> {
+  return dialect === "postgres"
+    ? sql`to_char(${sql.ref(column)} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
+    : sql`${sql.ref(column)}`;
+}
+
+/**
+ * A column of floating-point numbers with every digit. The text that Postgres itself makes of one depends on
+ * `extra_float_digits`; {@linkcode toNumberOrNull} reads the bytes.
+ */
+export function numberText(dialect: Dialect, column: string): RawBuilder<string | number | null> {
+  return dialect === "postgres"
+    ? sql`encode(float8send(${sql.ref(column)}), 'hex')`
+    : sql`${sql.ref(column)}`;
+}
+
+/** The number that {@linkcode numberText} asked for. */
+export function toNumberOrNull(value: string | number | null): number | null {
+  if (typeof value !== "string") return value;
+  const bytes = new DataView(new ArrayBuffer(8));
+  bytes.setBigUint64(0, BigInt(`0x${value}`));
+  return bytes.getFloat64(0);
+}
+
+/** The milliseconds from one time to another: a number, or the text of one. */
 export function millisecondsBetween(
   dialect: Dialect,
   from: RawBuilder<unknown>,
   to: RawBuilder<unknown>,
-): RawBuilder<number> {
+): RawBuilder<number | string> {
   return dialect === "postgres"
-    ? sql`(extract(epoch from (${to} - ${from})) * 1000)::double precision`
+    ? sql`(extract(epoch from (${to} - ${from})) * 1000)`
     : sql`(julianday(${to}) - julianday(${from})) * 86400000.0`;
 }
 
@@ -61,7 +96,10 @@ export async function inTransaction<T>(
   dialect: Dialect,
   body: (db: Kysely<unknown>) => Promise<T>,
 ): Promise<T> {
-  if (dialect === "postgres") return await db.transaction().execute(body);
+  if (dialect === "postgres") {
+    // What a role or a database has as its default could only fail more often: rows are locked before they are judged.
+    return await db.transaction().setIsolationLevel("read committed").execute(body);
+  }
   return await db.connection().execute(async (connection) => {
     await sql`begin immediate`.execute(connection);
     try {
@@ -84,12 +122,12 @@ async function rollBack(connection: Kysely<unknown>): Promise<void> {
   }
 }
 
-/** A time that a driver gave. */
-export function toDate(value: unknown): Date {
-  return value instanceof Date ? value : new Date(String(value));
+/** A time that {@linkcode timeText} asked for. */
+export function toDate(value: string): Date {
+  return new Date(value);
 }
 
-/** The same, where there may be none. */
-export function toDateOrNull(value: unknown): Date | null {
-  return value === null || value === undefined ? null : toDate(value);
+/** The same for a column that may be null. */
+export function toDateOrNull(value: string | null): Date | null {
+  return value === null ? null : toDate(value);
 }

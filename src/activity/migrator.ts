@@ -10,11 +10,12 @@ import { IncompatibleError, MigrationError } from "../errors.ts";
 import { inTransaction } from "./dialect.ts";
 import { failureOf } from "./failure.ts";
 import { metadataMember } from "./filters.ts";
+import { ended } from "./migrations/ended.ts";
 import { initial } from "./migrations/initial.ts";
 import type { Migration, MigrationContext } from "./migrations/migration.ts";
 
 /** All of them, in order. */
-export const MIGRATIONS: readonly Migration[] = [initial];
+export const MIGRATIONS: readonly Migration[] = [initial, ended];
 
 /** How often a migrator that lost a race looks again. */
 const RACES = 20;

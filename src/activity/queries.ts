@@ -15,7 +15,7 @@ import type {
   ActivityStatus,
 } from "./activity.ts";
 import { decodeCursor, encodeCursor } from "./cursor.ts";
-import { jsonText, toDate, toDateOrNull } from "./dialect.ts";
+import { jsonText, numberText, timeText, toDate, toDateOrNull, toNumberOrNull } from "./dialect.ts";
 import { whereOf } from "./filters.ts";
 import type { Session } from "./session.ts";
 
@@ -36,14 +36,14 @@ interface StoredItem {
   readonly lapses: number;
   readonly metadata: string;
   readonly message: string | null;
-  readonly percentage: number | null;
+  readonly percentage: number | string | null;
   readonly error: string | null;
-  readonly run_at: unknown;
-  readonly created_at: unknown;
+  readonly run_at: string | null;
+  readonly created_at: string;
   readonly created_text: string;
-  readonly queued_at: unknown;
-  readonly started_at: unknown;
-  readonly ended_at: unknown;
+  readonly queued_at: string | null;
+  readonly started_at: string | null;
+  readonly ended_at: string | null;
 }
 
 function itemColumns({ dialect }: Session) {
@@ -53,8 +53,13 @@ function itemColumns({ dialect }: Session) {
     ? sql`to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
     : sql`created_at`;
   return sql`${id} as agent_id, kind, queue, task_name, status, attempt, failures, crashes, lapses,
-    ${jsonText(dialect, "metadata")} as metadata, message, percentage, error,
-    run_at, created_at, ${created} as created_text, queued_at, started_at, ended_at`;
+    ${jsonText(dialect, "metadata")} as metadata, message,
+    ${numberText(dialect, "percentage")} as percentage, error, ${created} as created_text,
+    ${timeText(dialect, "run_at")} as run_at, ${timeText(dialect, "created_at")} as created_at,
+    ${timeText(dialect, "queued_at")} as queued_at, ${
+    timeText(dialect, "started_at")
+  } as started_at,
+    ${timeText(dialect, "ended_at")} as ended_at`;
 }
 
 function toItem(row: StoredItem): ActivityItem {
@@ -70,7 +75,7 @@ function toItem(row: StoredItem): ActivityItem {
     lapses: row.lapses,
     metadata: JSON.parse(row.metadata),
     message: row.message,
-    percentage: row.percentage,
+    percentage: toNumberOrNull(row.percentage),
     error: row.error,
     runAt: toDateOrNull(row.run_at),
     createdAt: toDate(row.created_at),
@@ -102,7 +107,7 @@ export async function listActivities(
     select ${itemColumns(session)} from ${session.activity}
     where ${whereOf(dialect, filter)} ${time}
     order by ${session.activity}.created_at desc, ${session.activity}.agent_id desc
-    limit ${limit + 1}`.execute(session.db);
+    limit ${limit + 1}`.execute(session.reads);
   const page = rows.slice(0, limit);
   const last = page.at(-1);
   return {
@@ -121,8 +126,8 @@ interface StoredDetail extends StoredItem {
 interface StoredLine {
   readonly status: ActivityStatus;
   readonly message: string | null;
-  readonly percentage: number | null;
-  readonly at: unknown;
+  readonly percentage: number | string | null;
+  readonly at: string;
 }
 
 /** One activity with its log; undefined where there is none. */
@@ -135,17 +140,22 @@ export async function readDetail(
     select ${itemColumns(session)}, ${jsonText(dialect, "context")} as context, ${
     jsonText(dialect, "result")
   } as result
-    from ${session.activity} where agent_id = ${agentId}`.execute(session.db);
+    from ${session.activity} where agent_id = ${agentId}`.execute(session.reads);
   const [row] = rows;
   if (row === undefined) return undefined;
   const lines = await sql<StoredLine>`
-    select status, message, percentage, at from ${session.log}
-    where agent_id = ${agentId} order by token, seq`.execute(session.db);
+    select status, message, ${numberText(dialect, "percentage")} as percentage,
+      ${timeText(dialect, "at")} as at from ${session.log}
+    where agent_id = ${agentId} order by token, seq`.execute(session.reads);
   return {
     ...toItem(row),
     context: row.context === null ? null : JSON.parse(row.context),
     result: row.result === null ? null : JSON.parse(row.result),
-    log: lines.rows.map((line): ActivityLogEntry => ({ ...line, at: toDate(line.at) })),
+    log: lines.rows.map((line): ActivityLogEntry => ({
+      ...line,
+      percentage: toNumberOrNull(line.percentage),
+      at: toDate(line.at),
+    })),
   };
 }
 
@@ -156,6 +166,6 @@ export async function countActivities(session: Session, filter: ActivityFilter):
       select 1 from ${session.activity} where ${
     whereOf(session.dialect, filter)
   } limit ${COUNT_LIMIT}
-    ) as counted`.execute(session.db);
+    ) as counted`.execute(session.reads);
   return Number(rows[0]?.count ?? 0);
 }

@@ -5,7 +5,8 @@
  */
 
 /**
- * A point in time as the database gives it: a `Date` from Postgres, ISO 8601 text in UTC from SQLite.
+ * A point in time as the database gives it: a `Date` from Postgres, ISO 8601 text in UTC from SQLite. A program's own
+ * queries get valid dates from Postgres only if the `DateStyle` of its role and database is `ISO`, as it is by default.
  *
  * @example
  * ```ts

@@ -9,7 +9,7 @@ import { type DatabaseAddress, showDatabase } from "../addresses.ts";
 import { ConnectionError, IncompatibleError } from "../errors.ts";
 import type { Database } from "../task/context.ts";
 import { openDatabase } from "./connection.ts";
-import { type Dialect, inTransaction, nowOf, timeOf } from "./dialect.ts";
+import { agoOf, type Dialect, inTransaction, nowOf, timeOf } from "./dialect.ts";
 import { DatabaseTimeout, failureOf, toConnectionError } from "./failure.ts";
 import type { MigrationContext } from "./migrations/migration.ts";
 
@@ -46,6 +46,8 @@ const RETRY_FOR_MS = 2_000;
 const CLOSE_MS = 650;
 /** How long a statement of the store may take. */
 const STATEMENT_MS = 15_000;
+/** How many reads that may take long are under way at once. */
+const READ_CONNECTIONS = 2;
 /** How long a statement of a migration may take. */
 const MIGRATE_MS = 3_600_000;
 /** How long a call over a connection that the program made may take: nobody else ends it. */
@@ -61,6 +63,11 @@ export class Session {
   readonly prefix: string;
   /** The connection. */
   readonly db: Kysely<unknown>;
+  /**
+   * Where reads that may take long go: on Postgres over connections of their own, made when they are needed, so that
+   * they hold up no write and nobody who waits for a result.
+   */
+  readonly reads: Kysely<unknown>;
   readonly #options: SessionOptions;
   #closed: Promise<void> | undefined;
   /** Ends the pauses between tries. */
@@ -74,6 +81,10 @@ export class Session {
     this.dialect = address.kind;
     this.prefix = tablePrefix;
     this.db = openDatabase(address, { db, connections, statementMs: STATEMENT_MS, idleMs: 0 });
+    // A program's own connections are its own affair; SQLite reads within the process in any case.
+    this.reads = db !== undefined || address.kind === "sqlite"
+      ? this.db
+      : openDatabase(address, { connections: READ_CONNECTIONS, statementMs: STATEMENT_MS });
   }
 
   /** The table of activities. */
@@ -92,6 +103,14 @@ export class Session {
     return now === undefined || this.dialect === "postgres"
       ? nowOf(this.dialect)
       : timeOf(this.dialect, new Date(now()));
+  }
+
+  /** The same, some milliseconds ago. */
+  ago(ms: number): RawBuilder<unknown> {
+    const { now } = this.#options;
+    return now === undefined || this.dialect === "postgres"
+      ? agoOf(this.dialect, ms)
+      : timeOf(this.dialect, new Date(now() - ms));
   }
 
   /** Makes sure that the server answers and is new enough. */
@@ -138,6 +157,7 @@ export class Session {
 
   /** Makes a call; trouble with the connection becomes a `ConnectionError`. */
   async call<T>(doing: string, body: () => Promise<T>): Promise<T> {
+    this.#refuseClosed(doing);
     try {
       return await this.#inTime(body);
     } catch (error) {
@@ -163,6 +183,7 @@ export class Session {
 
   async #again<T>(doing: string, body: () => Promise<T>, options: RetryOptions): Promise<T> {
     const { signal, forMs = RETRY_FOR_MS } = options;
+    this.#refuseClosed(doing);
     const giveUpAt = monotonicMs() + forMs;
     for (let pause = RETRY_FIRST_MS;; pause = Math.min(pause * 2, RETRY_MOST_MS)) {
       try {
@@ -180,10 +201,18 @@ export class Session {
     }
   }
 
+  /** A Kysely that was closed before its first use would connect all the same. */
+  #refuseClosed(doing: string): void {
+    if (this.#closed === undefined) return;
+    throw new ConnectionError(`Cannot ${doing} at ${this.address}: the store has been closed`, {
+      retryable: false,
+    });
+  }
+
   /** Closes the connection, waiting at most 0.65 s. May be called twice. */
   close(): Promise<void> {
     this.#closing.abort();
-    this.#closed ??= withDeadline(this.db.destroy(), {
+    this.#closed ??= withDeadline(this.#disconnect(), {
       ms: CLOSE_MS,
       error: () => new ConnectionError(`Cannot close ${this.address} in time`, { retryable: true }),
     }).catch((error: unknown) => {
@@ -191,5 +220,10 @@ export class Session {
       if (!(error instanceof ConnectionError)) throw error;
     });
     return this.#closed;
+  }
+
+  async #disconnect(): Promise<void> {
+    const others = this.reads === this.db ? [] : [this.reads.destroy()];
+    await Promise.all([this.db.destroy(), ...others]);
   }
 }

@@ -6,7 +6,15 @@
 import { sql } from "kysely";
 import type { ActivityStatus } from "./activity.ts";
 import type { RowState, TaskRow } from "./rows.ts";
-import { idIn, jsonText, millisecondsBetween, toDateOrNull } from "./dialect.ts";
+import {
+  idIn,
+  jsonText,
+  millisecondsBetween,
+  numberText,
+  timeText,
+  toDateOrNull,
+  toNumberOrNull,
+} from "./dialect.ts";
 import {
   addLine,
   idText,
@@ -63,10 +71,11 @@ export async function refuseTasks(
   });
 }
 
-interface StoredTask extends Omit<TaskRow, "agentId" | "taskName" | "runAt"> {
+interface StoredTask extends Omit<TaskRow, "agentId" | "taskName" | "runAt" | "percentage"> {
   readonly agent_id: string;
   readonly task_name: string;
-  readonly run_at: unknown;
+  readonly percentage: number | string | null;
+  readonly run_at: string | null;
 }
 
 /** Reads rows whole; those that are not there are left out. */
@@ -81,11 +90,13 @@ export async function readTasks(
     idText(session)
   } as agent_id, task_name, queue, kind, status, cast(token as text) as token,
       ${jsonText(dialect, "context")} as context, ${jsonText(dialect, "metadata")} as metadata,
-      ${jsonText(dialect, "result")} as result, error, message, percentage,
-      attempt, failures, crashes, lapses, run_at
+      ${jsonText(dialect, "result")} as result, error, message,
+      ${numberText(dialect, "percentage")} as percentage, attempt, failures, crashes, lapses,
+      ${timeText(dialect, "run_at")} as run_at
     from ${session.activity} where ${idIn(dialect, ids)}`.execute(session.db);
-  return rows.map(({ agent_id, task_name, run_at, ...rest }) => ({
+  return rows.map(({ agent_id, task_name, percentage, run_at, ...rest }) => ({
     ...rest,
+    percentage: toNumberOrNull(percentage),
     agentId: agent_id,
     taskName: task_name,
     runAt: toDateOrNull(run_at),
@@ -148,7 +159,7 @@ async function cancelLocked(
 interface StoredLive {
   readonly agent_id: string;
   readonly status: ActivityStatus;
-  readonly age: number;
+  readonly age: number | string;
 }
 
 /** A page of the tasks of a queue that have not ended, by id. */
@@ -163,6 +174,10 @@ export async function liveTasks(
     select ${idText(session)} as agent_id, status, ${age} as age from ${session.activity}
     where queue = ${queue} and kind = 'task' and status in ('queued', 'running')
       ${after === undefined ? sql`` : sql`and agent_id > ${after}`}
-    order by ${session.activity}.agent_id limit ${limit}`.execute(session.db);
-  return rows.map(({ agent_id, status, age }) => ({ agentId: agent_id, status, queuedAgeMs: age }));
+    order by ${session.activity}.agent_id limit ${limit}`.execute(session.reads);
+  return rows.map(({ agent_id, status, age }) => ({
+    agentId: agent_id,
+    status,
+    queuedAgeMs: Number(age),
+  }));
 }

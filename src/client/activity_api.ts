@@ -106,7 +106,12 @@ export interface ActivityApi {
   count(filter?: ActivityFilter): Promise<number>;
   /** How many tasks are queued or running. */
   countActive(filter?: Omit<ActivityFilter, "status">): Promise<number>;
-  /** How many tasks are in which status, and their times. */
+  /**
+   * How many tasks are in which status, and their times: of those that were created or ended since one hour ago, or
+   * since `since`.
+   *
+   * @throws {TypeError} If `since` is no valid Date.
+   */
   metrics(options?: ActivityMetricsOptions): Promise<ActivityMetrics>;
 }
 
@@ -153,6 +158,7 @@ export function activityApi(stores: Stores, limits: CodecLimits): ActivityApi {
       return await (await store()).countActive(filter);
     },
     async metrics(options = {}) {
+      if (options.since !== undefined) checkSince(options.since);
       return await (await store()).metrics(options);
     },
   };
@@ -162,6 +168,17 @@ function checkMessage(message: string): void {
   if (typeof message === "string") return;
   throw new TypeError(
     `Cannot use 'message': it must be a string, current value is ${kindOf(message)}`,
+  );
+}
+
+function checkSince(since: Date): void {
+  // By its kind, not its class: a Date of another realm is one too.
+  const isDate = Object.prototype.toString.call(since) === "[object Date]";
+  if (isDate && !Number.isNaN(since.getTime())) return;
+  throw new TypeError(
+    `Cannot use 'since': it must be a valid Date, current value is ${
+      isDate ? "an invalid Date" : kindOf(since)
+    }`,
   );
 }
 

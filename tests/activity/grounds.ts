@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { Kysely } from "kysely";
+import { Kysely, sql } from "kysely";
 import { PostgresJSDialect } from "kysely-postgres-js";
 import postgres from "postgres";
+import { openDatabase } from "../../src/activity/connection.ts";
 import { parseDatabaseUrl } from "../../src/addresses.ts";
 import type { ActivityGround } from "../contract/activity_contract.ts";
 import { sharedPostgres, startPgBouncer } from "../support/servers.ts";
@@ -38,6 +39,29 @@ export async function postgresJsGround(): Promise<ActivityGround> {
         dialect: new PostgresJSDialect({ postgres: postgres(url, { max: 1, onnotice() {} }) }),
       }),
   };
+}
+
+/** Settings of a database, or a role, that change how Postgres reads and writes its texts. */
+const ODD_SETTINGS = [
+  ...["DateStyle = 'German, DMY'", "IntervalStyle = 'sql_standard'", "TimeZone = 'Asia/Kolkata'"],
+  ...["bytea_output = 'escape'", "standard_conforming_strings = off", "extra_float_digits = -15"],
+  ...["backslash_quote = off", "array_nulls = off", "transform_null_equals = on"],
+  ...["quote_all_identifiers = on", "default_transaction_isolation = 'repeatable read'"],
+];
+
+/** A database whose sessions begin with odd settings. */
+export async function oddGround(): Promise<ActivityGround> {
+  const database = await sharedPostgres().freshDatabase();
+  const ground = {
+    address: addressOf(database.url),
+    [Symbol.asyncDispose]: () => database[Symbol.asyncDispose](),
+  };
+  const db = openDatabase(ground.address);
+  for (const setting of ODD_SETTINGS) {
+    await sql`alter database ${sql.ref(database.name)} set ${sql.raw(setting)}`.execute(db);
+  }
+  await db.destroy();
+  return ground;
 }
 
 /** The same by way of a PgBouncer of its own in transaction mode. */

@@ -237,3 +237,24 @@ Deno.test("a metadata filter uses the index of its key", async () => {
   });
   assertTrue(JSON.stringify(plan).includes("agentexec_metadata_org_unit"), JSON.stringify(plan));
 });
+
+/** How many statements in the database wait for a lock. */
+async function waiting(bench: Bench): Promise<number> {
+  const rows = await bench.sql(sql`select pid from pg_stat_activity
+    where datname = current_database() and wait_event_type = 'Lock'`);
+  return rows.length;
+}
+
+Deno.test("a read that has to wait holds up no other call of its store", async () => {
+  await using bench = await Bench.make(contract);
+  const id = await bench.task();
+  const other = openDatabase(bench.ground.address);
+  const trx = await other.startTransaction().execute();
+  await sql`lock table agentexec_activity_log in access exclusive mode`.execute(trx);
+  const detail = bench.store.detail(id);
+  await waitFor(async () => await waiting(bench) === 1, { what: "the read to wait" });
+  assertEquals((await within(bench.store.readRow(id), { what: "a row" }))?.agentId, id);
+  await trx.rollback().execute();
+  assertEquals((await within(detail, { what: "the read" }))?.agentId, id);
+  await other.destroy();
+});

@@ -1,6 +1,6 @@
 import { ActivityOwnedError, ValidationError } from "../../src/errors.ts";
 import { defineTask } from "../../src/task/definition.ts";
-import { assertEquals, assertRejects } from "../support/assert.ts";
+import { assertEquals, assertRejects, assertTrue } from "../support/assert.ts";
 import { makeBench } from "./support.ts";
 
 const ping = defineTask("ping");
@@ -95,4 +95,16 @@ Deno.test("activity refuses bad input before it reaches the database", async () 
   ];
   for (const [call, type] of calls) await assertRejects(call, type);
   assertEquals((await activity.detail(id))?.log.length, 1);
+});
+
+Deno.test("activity refuses a time for its metrics that is none", async () => {
+  await using bench = await makeBench();
+  for (const since of ["2026-01-01", 0, null, new Date(NaN)] as unknown as Date[]) {
+    const error = await assertRejects(() => bench.client.activity.metrics({ since }), TypeError);
+    assertTrue(error.message.includes("'since'"), error.message);
+  }
+  assertEquals(await bench.client.activity.metrics({ since: new Date(0) }), {
+    counts: {},
+    tasks: [],
+  });
 });

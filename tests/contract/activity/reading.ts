@@ -1,5 +1,8 @@
 import fc from "fast-check";
+import { sql } from "kysely";
 import type { ActivityListOptions } from "../../../src/activity/activity.ts";
+import { metricsQuery } from "../../../src/activity/metrics.ts";
+import { Session } from "../../../src/activity/session.ts";
 import { assertEquals, assertRejects, assertTrue } from "../../support/assert.ts";
 import { type ActivityContract, Bench, newRow } from "./bench.ts";
 
@@ -180,6 +183,77 @@ export function reading(contract: ActivityContract): void {
     const since = new Date(createdAt.getTime() + 3_600_000);
     assertEquals((await bench.store.metrics({ since })).counts, {});
     assertEquals((await bench.store.metrics({ since: new Date(0) })).counts, counts);
+  });
+
+  Deno.test(`${name}: metrics() is of the last hour unless it is told otherwise`, async () => {
+    await using bench = await Bench.make(contract);
+    const [old, ended, fresh] = [await bench.task(), await bench.running("1"), await bench.task()];
+    await bench.write({ agentId: ended, token: "1", status: "complete" });
+    const past = new Date(Date.now() - 3_700_000).toISOString();
+    await bench.sql(
+      sql`update agentexec_activity set created_at = ${past} where agent_id in (${old}, ${ended})`,
+    );
+    assertEquals((await bench.store.metrics()).counts, { complete: 1, queued: 1 });
+    assertEquals((await bench.store.metrics({ since: new Date(0) })).counts, {
+      complete: 1,
+      queued: 2,
+    });
+    assertEquals((await bench.detail(old)).createdAt.toISOString(), past);
+    assertTrue((await bench.detail(fresh)).createdAt.toISOString() > past);
+  });
+
+  Deno.test(`${name}: metrics() reads two ranges of indexes, not the table`, async () => {
+    await using bench = await Bench.make(contract);
+    for (let chunk = 0; chunk < 5; chunk++) {
+      await bench.store.insertTasks(
+        Array.from({ length: 1_000 }, () => newRow({ context: null })),
+      );
+    }
+    const past = new Date(Date.now() - 86_400_000).toISOString();
+    await bench.sql(
+      sql`update agentexec_activity set created_at = ${past}, ended_at = ${past}, status = 'complete'`,
+    );
+    await bench.sql(sql`analyze agentexec_activity`);
+    const session = new Session({ ...bench.ground, tablePrefix: "agentexec_" });
+    const explain = session.dialect === "sqlite" ? sql`explain query plan` : sql`explain`;
+    for (const options of [{}, { since: new Date(Date.now() - 60_000) }]) {
+      const plan = await bench.sql(sql`${explain} ${metricsQuery(session, options)}`);
+      const text = JSON.stringify(plan);
+      for (const index of ["agentexec_activity_newest", "agentexec_activity_ended"]) {
+        assertTrue(text.includes(index), text);
+      }
+      assertTrue(!/Seq Scan|SCAN agentexec_activity/.test(text), text);
+    }
+    await session.close();
+  });
+
+  Deno.test(`${name}: times and percentages come back as they went in`, async () => {
+    await using bench = await Bench.make(contract);
+    const runAt = new Date("2031-12-01T02:03:04.567Z");
+    const before = Date.now() - 60_000;
+    const id = await bench.running("1", { runAt });
+    const percentage = 100 / 3;
+    await bench.write({ agentId: id, token: "1", percentage });
+    await bench.write({ agentId: id, token: "1", status: "complete", percentage, result: "1" });
+    const detail = await bench.detail(id);
+    assertEquals(detail.runAt?.toISOString(), runAt.toISOString());
+    const times = [detail.createdAt, detail.queuedAt, detail.startedAt, detail.endedAt];
+    for (const time of [...times, ...detail.log.map(({ at }) => at)]) {
+      assertTrue(time !== null && time.getTime() > before, String(time));
+      assertTrue(time.getTime() < Date.now() + 60_000, String(time));
+    }
+    assertEquals(detail.percentage, percentage);
+    assertEquals(detail.log.at(-1)?.percentage, percentage);
+    const [row] = await bench.store.readRows([id]);
+    assertEquals([row?.runAt?.toISOString(), row?.percentage], [runAt.toISOString(), percentage]);
+    const [item] = (await bench.store.list()).items;
+    assertEquals(item?.createdAt.getTime(), detail.createdAt.getTime());
+    const waiting = await bench.task();
+    const [live] = await bench.store.liveTasks({ queue: "q", limit: 10 });
+    assertEquals(live?.agentId, waiting);
+    assertTrue(Math.abs(live?.queuedAgeMs ?? NaN) < 60_000, String(live?.queuedAgeMs));
+    const run = (await bench.store.metrics()).tasks[0]?.run;
+    assertTrue(run && run.mean >= 0 && run.mean < 60_000, JSON.stringify(run));
   });
 
   Deno.test(`${name}: readRows() gives what is there`, async () => {
