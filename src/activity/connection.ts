@@ -4,7 +4,7 @@
  * @module
  */
 import { Kysely, PostgresDialect } from "kysely";
-import { type DatabaseAddress, sqliteFiles } from "../addresses.ts";
+import { type DatabaseAddress, socketOf, sqliteFiles } from "../addresses.ts";
 import type { Database } from "../task/context.ts";
 import { GuardedPool } from "./postgres_pool.ts";
 import { sqliteDialect } from "./sqlite.ts";
@@ -47,11 +47,26 @@ export function openDatabase(address: DatabaseAddress, options: OpenOptions = {}
   });
 }
 
+/** What of the file system a process touches that opens a database. */
+export interface DatabaseFiles {
+  /** Files that it reads. */
+  readonly read: readonly string[];
+  /** Files that it writes. */
+  readonly write: readonly string[];
+}
+
 /**
  * The files of which a process that opens the address must be told: of SQLite the database and its
- * companions, to read and to write; of Postgres that of the certificate authority, to read.
+ * companions; of Postgres those of TLS, and the Unix socket.
  */
-export function filesOf(address: DatabaseAddress): readonly string[] {
-  if (address.kind === "sqlite") return sqliteFiles(address.path);
-  return address.ca === undefined ? [] : [address.ca];
+export function filesOf(address: DatabaseAddress): DatabaseFiles {
+  if (address.kind === "sqlite") {
+    const files = sqliteFiles(address.path);
+    return { read: files, write: files };
+  }
+  const { ca, cert, key } = address;
+  const socket = socketOf(address);
+  const sockets = socket === undefined ? [] : [socket];
+  const read = [ca, cert, key].filter((file) => file !== undefined);
+  return { read: [...read, ...sockets], write: sockets };
 }

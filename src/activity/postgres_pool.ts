@@ -156,7 +156,7 @@ interface Inside {
   replication: undefined;
   readonly connectionParameters: {
     binary?: undefined;
-    options?: undefined;
+    options?: string | undefined;
     replication?: undefined;
   };
   readonly connection: { readonly stream: { destroy(error?: Error): void } };
@@ -180,7 +180,7 @@ class PlainClient extends Client {
     inside.binary = false;
     inside.replication = undefined;
     inside.connectionParameters.binary = undefined;
-    inside.connectionParameters.options = undefined;
+    inside.connectionParameters.options = config.options;
     inside.connectionParameters.replication = undefined;
     // A connection that breaks in use says so to its statement; without a listener it would also end the
     // process.
@@ -199,23 +199,30 @@ function configOf(address: PostgresAddress): ClientConfig {
     // A function, since for an empty string `pg` would look for a file of passwords.
     password: () => password,
     ssl: tlsOf(address),
-    application_name: APPLICATION_NAME,
+    application_name: address.applicationName ?? APPLICATION_NAME,
     client_encoding: "utf8",
-    connectionTimeoutMillis: CONNECT_MS,
+    ...(address.options === undefined ? {} : { options: address.options }),
+    connectionTimeoutMillis: address.connectMs ?? CONNECT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
   };
 }
 
 function tlsOf(address: PostgresAddress): ClientConfig["ssl"] {
+  const { cert, key } = address;
+  const own = {
+    ...(cert === undefined ? {} : { cert: readFileSync(cert, "utf8") }),
+    ...(key === undefined ? {} : { key: readFileSync(key, "utf8") }),
+  };
   switch (address.tls) {
     case "off":
       return false;
     case "no-verify":
-      return { rejectUnauthorized: false };
+      return { rejectUnauthorized: false, ...own };
     case "verify":
       return {
         rejectUnauthorized: true,
+        ...own,
         ...(isIP(address.host) === 0 ? { servername: address.host } : {}),
         ...(address.ca === undefined ? {} : { ca: Buffer.from(readFileSync(address.ca)) }),
       };

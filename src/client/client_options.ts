@@ -145,7 +145,7 @@ export function checkClientOptions(options: ClientOptions): void {
   if (metadataIndexes !== undefined) checkIndexes(metadataIndexes);
 }
 
-function checkAddresses({ brokerUrl, databaseUrl }: ClientOptions): void {
+function checkAddresses({ brokerUrl, databaseUrl, db }: ClientOptions): void {
   // A worker uses its supervisor's connections, and may not even see what these are made from.
   if (role === "worker") return;
   if (brokerUrl !== undefined) {
@@ -154,7 +154,9 @@ function checkAddresses({ brokerUrl, databaseUrl }: ClientOptions): void {
   }
   if (databaseUrl !== undefined) {
     checkType("databaseUrl", databaseUrl, "string");
-    parseDatabaseUrl({ value: databaseUrl, source: "option 'databaseUrl'" });
+    parseDatabaseUrl({ value: databaseUrl, source: "option 'databaseUrl'" }, {
+      foreign: db !== undefined,
+    });
   }
 }
 

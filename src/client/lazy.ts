@@ -17,6 +17,12 @@ export interface LazyOptions<T> {
   readonly connect: (made: T) => Promise<void>;
   /** Where to, as it may be shown. */
   readonly address: () => string;
+  /**
+   * How long one attempt may take at least, in milliseconds.
+   *
+   * @default {6_000}
+   */
+  readonly attemptMs?: () => number;
 }
 
 /**
@@ -47,14 +53,15 @@ export class Lazy<T extends { close(): Promise<void> }> {
   }
 
   async #attempt(): Promise<T> {
-    const { make, connect, address } = this.#options;
+    const { make, connect, address, attemptMs = () => 0 } = this.#options;
     const made = this.#made = make();
     try {
+      const ms = Math.max(ATTEMPT_MS, attemptMs());
       await withDeadline(connect(made), {
-        ms: ATTEMPT_MS,
+        ms,
         error: () =>
           new ConnectionError(
-            `Cannot connect to ${address()}: no answer within ${ATTEMPT_MS / 1000} s`,
+            `Cannot connect to ${address()}: no answer within ${ms / 1000} s`,
             { retryable: true },
           ),
       });

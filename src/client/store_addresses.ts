@@ -67,9 +67,9 @@ export class StoreAddresses {
   }
 
   #findDatabase(): DatabaseAddress {
-    const { brokerUrl, databaseUrl } = this.#options;
+    const { brokerUrl, databaseUrl, db } = this.#options;
     const found = findDatabaseUrl(databaseUrl);
-    if (found !== undefined) return parseDatabaseUrl(found);
+    if (found !== undefined) return parseDatabaseUrl(found, { foreign: db !== undefined });
     return this.embedded?.database ?? missing("database", findBrokerUrl(brokerUrl));
   }
 }

@@ -103,6 +103,11 @@ export class Stores {
     return this.#addresses.database;
   }
 
+  /** Whether the program makes the connections to its database itself. */
+  get isForeign(): boolean {
+    return this.#options.db !== undefined;
+  }
+
   /** What an operator should know of stores that are embedded; undefined where they are not. */
   get embeddedNote(): string | undefined {
     const { embedded } = this.#addresses;
@@ -320,6 +325,7 @@ export class Stores {
       make: () => this.#makeStore(),
       connect: (store) => store.connect(),
       address: () => showDatabase(this.databaseAddress),
+      attemptMs: () => connectMsOf(this.databaseAddress) + 1_000,
     });
   }
 
@@ -337,6 +343,11 @@ export class Stores {
     const { embedded } = this.#addresses;
     if (embedded !== undefined) prepareEmbedded(embedded);
   }
+}
+
+/** How long the address allows for connecting; 0 if it does not say. */
+function connectMsOf(address: DatabaseAddress): number {
+  return address.kind === "postgres" ? address.connectMs ?? 0 : 0;
 }
 
 interface Connections {

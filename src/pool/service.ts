@@ -141,6 +141,7 @@ export class Service {
       settings,
       broker: stores.brokerAddress,
       database: stores.databaseAddress,
+      foreignDatabase: stores.isForeign,
       tablePrefix: stores.tablePrefix,
       messages: activityMessages(),
       storeContext,

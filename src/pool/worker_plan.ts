@@ -7,6 +7,7 @@ import { filesOf } from "../activity/connection.ts";
 import {
   type BrokerAddress,
   type DatabaseAddress,
+  databaseGrant,
   netAddress,
   parseBrokerUrl,
   parseDatabaseUrl,
@@ -58,6 +59,8 @@ export interface PlanParts {
   readonly broker: BrokerAddress;
   /** The supervisor's database. */
   readonly database: DatabaseAddress;
+  /** Whether the program makes its connections itself (option `db`). */
+  readonly foreignDatabase: boolean;
   /** The prefix of the tables. */
   readonly tablePrefix: string;
   /** The library's own messages. */
@@ -86,10 +89,10 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
     net: [
       ...(broker.kind === "redis" ? [netAddress(broker.host, broker.port)] : []),
       ...settings.brokerHosts,
-      ...(database.kind === "postgres" ? [netAddress(database.host, database.port)] : []),
+      ...(database.kind === "postgres" ? [databaseGrant(database)] : []),
     ],
-    read: [...brokerFiles, ...databaseFiles],
-    write: [...brokerFiles, ...(database.kind === "sqlite" ? databaseFiles : [])],
+    read: [...brokerFiles, ...databaseFiles.read],
+    write: [...brokerFiles, ...databaseFiles.write],
     env: [WORKER_MARKER, ...environment.own],
   };
   const deno = await denoProgram();
@@ -151,11 +154,12 @@ function workerBroker({ settings, broker }: PlanParts): BrokerAddress {
     : parseBrokerUrl({ value, source: "option 'workerBrokerUrl'" });
 }
 
-function workerDatabase({ settings, database }: PlanParts): DatabaseAddress {
+function workerDatabase({ settings, database, foreignDatabase }: PlanParts): DatabaseAddress {
   const value = settings.workerDatabaseUrl;
-  return value === undefined
-    ? database
-    : parseDatabaseUrl({ value, source: "option 'workerDatabaseUrl'" });
+  return value === undefined ? database : parseDatabaseUrl({
+    value,
+    source: "option 'workerDatabaseUrl'",
+  }, { foreign: foreignDatabase });
 }
 
 /** The module that the workers evaluate: a file or a remote module, not a text typed at a prompt. */

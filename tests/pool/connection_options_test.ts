@@ -1,6 +1,12 @@
-import { Client, ConnectionError, Pool } from "@agentexec/core";
+import { Client, ConfigError, ConnectionError, Pool } from "@agentexec/core";
 import pg from "pg";
-import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+  assertTrue,
+} from "../support/assert.ts";
 import { echo } from "../fixtures/tasks.ts";
 import { type Certificates, makeCertificates } from "../support/certificates.ts";
 import { fixture, recordLogs } from "../support/pools.ts";
@@ -184,4 +190,97 @@ Deno.test("Postgres is verified where TLS is asked for: self-signed is refused, 
   });
   await pool.start();
   assertEquals((await (await pool.enqueue(echo, { text: "over TLS" })).result()).text, "over TLS");
+});
+
+Deno.test("the parameters of both addresses hold in the supervisor and in workers, over a Unix socket too", async () => {
+  await using _ = await recordLogs();
+  await using redis = await startRedis();
+  await using postgres = await startPostgres();
+  const admin = new pg.Client({ connectionString: postgres.url });
+  admin.on("error", () => {}); // Of a server that ends before it.
+  await admin.connect();
+  await admin.query('create schema "my agents"');
+  const parameters = new URLSearchParams({
+    host: `${postgres.dir}/data`,
+    schema: "my agents",
+    application_name: "by-parameter",
+    options: "-c lock_timeout=4321",
+    connect_timeout: "9",
+  });
+  const brokerUrl = `${redis.url}?db=2`;
+  await using client = new Client({
+    brokerUrl,
+    databaseUrl: `${postgres.url}?schema=${encodeURIComponent("my agents")}`,
+    queueName: "fixture",
+  });
+  await client.migrate();
+  const socket = `${postgres.dir}/data/.s.PGSQL.${postgres.port}`;
+  await using pool = await runProgram("pool.ts", {
+    env: {
+      REDIS_URL: brokerUrl,
+      DATABASE_URL: `postgres://postgres@:${postgres.port}/postgres?${parameters}`,
+      AGENTEXEC_NUM_WORKERS: "1",
+    },
+    flags: [
+      ...["--no-prompt", "--allow-env", "--allow-read", `--allow-write=${socket}`],
+      ...[`--allow-net=127.0.0.1:${redis.port},unix:${socket}`, "--allow-run=deno"],
+    ],
+  });
+  const task = await client.enqueue(echo, { text: "by a socket" });
+  assertEquals((await task.result({ timeout: { seconds: 30 } })).text, "by a socket");
+  const { rows } = await admin.query(
+    'select count(*)::int as n from "my agents".agentexec_activity',
+  );
+  assertEquals(rows, [{ n: 1 }]);
+  const sessions = await admin.query(
+    "select count(*)::int as n, bool_and(client_addr is null) as local from pg_stat_activity " +
+      "where application_name = 'by-parameter'",
+  );
+  // The supervisor's and the worker's.
+  assertTrue(sessions.rows[0].n >= 2 && sessions.rows[0].local, JSON.stringify(sessions.rows));
+  const keys = await new Deno.Command("redis-cli", {
+    args: ["-p", String(redis.port), "-n", "2", "EXISTS", "{fixture}:broker"],
+  }).output();
+  assertEquals(new TextDecoder().decode(keys.stdout).trim(), "1");
+  await admin.end();
+  pool.signal("SIGTERM");
+  assertEquals(await pool.exit, { code: 0, signal: null }, pool.output);
+});
+
+Deno.test("a Redis whose password holds any characters is reached by it as it is written, or the address is refused", async () => {
+  await using redis = await startRedis();
+  const passwords = [
+    "p@ss:word",
+    "a b\\c",
+    "[1]^|",
+    "ü€😀",
+    "50%25",
+    "x#SECRET",
+    "x/SECRET",
+    "x?SECRET",
+  ];
+  await using database = await sharedPostgres().freshDatabase();
+  for (const [number, password] of passwords.entries()) {
+    const user = `user${number}`;
+    const command = ["-p", String(redis.port), "ACL", "SETUSER", user, "on", "~*", "&*", "+@all"];
+    const decoded = password === "50%25" ? "50%" : password;
+    const { code } = await new Deno.Command("redis-cli", {
+      args: [...command, `>${decoded}`],
+      stdout: "null",
+    }).output();
+    assertEquals(code, 0);
+    const options = (text: string) => ({
+      brokerUrl: `redis://${user}:${text}@127.0.0.1:${redis.port}`,
+      databaseUrl: database.url,
+    });
+    await using escaped = new Client(options(encodeURIComponent(decoded)));
+    assertEquals((await escaped.depth()).waiting, 0);
+    if (password.includes("SECRET")) {
+      const error = assertThrows(() => new Client(options(password)), ConfigError);
+      assertTrue(!error.message.includes("SECRET"), error.message);
+    } else {
+      await using plain = new Client(options(password));
+      assertEquals((await plain.depth()).waiting, 0);
+    }
+  }
 });
