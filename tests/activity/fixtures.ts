@@ -12,7 +12,7 @@ export function runFixture(
   address: DatabaseAddress,
   ...args: string[]
 ): Deno.ChildProcess {
-  const files = filesOf(address).join(",");
+  const files = filesOf(address).read.join(",");
   return new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "--quiet", "--no-prompt", "--cached-only"],

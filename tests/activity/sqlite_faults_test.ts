@@ -148,7 +148,7 @@ Deno.test("a file whose log was deleted takes no writes that nobody would read",
 Deno.test("a file that was deleted takes no writes that nobody would read, and the one in its place is used", async () => {
   await using bench = await Bench.make(contract);
   await bench.task({ agentId: TASK });
-  for (const name of filesOf(bench.ground.address)) {
+  for (const name of filesOf(bench.ground.address).read) {
     await Deno.remove(name).catch((error) => assertTrue(error instanceof Deno.errors.NotFound));
   }
   const error = await assertRejects(() => bench.store.insertTasks([newRow()]), ConnectionError);
