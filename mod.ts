@@ -116,9 +116,11 @@ export {
 export { currentTask } from "./src/task/current.ts";
 export {
   defineTask,
+  type FittingHandler,
   type InputOf,
   type Interrupted,
   type NoSchema,
+  type NotJson,
   type OutputOf,
   type ResultOf,
   type ReturnOf,

@@ -179,6 +179,20 @@ export class StartError extends AgentexecError {
 export class ValidationError extends AgentexecError {
   /** `"ValidationError"` */
   override readonly name = "ValidationError";
+  /** What the schema refuses: each place in the value, and the schema's own words. Empty if no schema was asked. */
+  readonly issues: readonly {
+    readonly path: readonly PropertyKey[];
+    readonly message: string;
+  }[];
+
+  /** Makes the error; `issues` is what the schema refuses. */
+  constructor(
+    message: string,
+    options: AgentexecErrorOptions & { readonly issues?: ValidationError["issues"] } = {},
+  ) {
+    super(message, options);
+    this.issues = options.issues ?? [];
+  }
 }
 
 /**

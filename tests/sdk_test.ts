@@ -1,5 +1,5 @@
-import { Pool } from "@agentexec/core";
-import { assertEquals } from "./support/assert.ts";
+import { Pool, TaskFailedError } from "@agentexec/core";
+import { assertEquals, assertMatch, assertRejects } from "./support/assert.ts";
 import { agents, ai, anthropic, langchain, openai } from "./sdk/tasks.ts";
 import { recordLogs } from "./support/pools.ts";
 import { sharedPostgres, startRedis } from "./support/servers.ts";
@@ -132,4 +132,29 @@ Deno.test("under the very grants that the README prints for it, each SDK loads i
   }
   assertEquals(probed.sort(), [...probes.keys()].sort());
   assertEquals(model.seen.length, probes.size);
+});
+
+Deno.test("a task declared with valibot checks its context and converts its result in a real worker", async () => {
+  await installSdks();
+  await using _ = await recordLogs();
+  await using redis = await startRedis();
+  await using database = await sharedPostgres().freshDatabase();
+  await using pool = new Pool({
+    name: "sdk",
+    queueName: "sdk",
+    brokerUrl: redis.url,
+    databaseUrl: database.url,
+    entrypoint: new URL("worker.ts", SDKS).href,
+    config: new URL("deno.json", SDKS).href,
+    numWorkers: 1,
+  });
+  await pool.migrate();
+  await pool.start();
+  // By its name: valibot is in the worker's configuration alone.
+  assertEquals(await (await pool.enqueue("count", { n: "5" })).result(), { n: "6" });
+  const error = await assertRejects(
+    async () => await (await pool.enqueue("count", { n: 5 })).result(),
+    TaskFailedError,
+  );
+  assertMatch(error.message, /context\.n is refused, Invalid type: Expected string but received 5/);
 });

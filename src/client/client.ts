@@ -7,8 +7,13 @@ import type { Depth } from "../broker/broker.ts";
 import { checkName, CONF } from "../config.ts";
 import { beforeActing, workerConnections } from "../role.ts";
 import type { ContextSchema } from "../task/context.ts";
-import type { InputOf, NoSchema, ResultOf, TaskDefinition } from "../task/definition.ts";
-import { kindOf } from "../task/json_text.ts";
+import {
+  checkDefinition,
+  type InputOf,
+  type NoSchema,
+  type ResultOf,
+  type TaskDefinition,
+} from "../task/definition.ts";
 import { type ActivityApi, activityApi } from "./activity_api.ts";
 import { type CancelOutcome, cancelTask } from "./cancel.ts";
 import { cancelPending, type CancelScope } from "./cancel_pending.ts";
@@ -305,13 +310,7 @@ export class Client {
       checkName(task, "task");
       return { taskName: task, queueName: this.queueName, definition: undefined, limits };
     }
-    if (typeof task !== "object" || task === null || typeof task.name !== "string") {
-      throw new TypeError(
-        `Cannot find the task: give a definition (defineTask) or a name, current value is ${
-          kindOf(task)
-        }`,
-      );
-    }
+    checkDefinition(task);
     const queueName = task.queue ?? this.queueName;
     return { taskName: task.name, queueName, definition: task, limits };
   }

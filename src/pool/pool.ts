@@ -10,14 +10,16 @@ import { beforeActing, provideWorkerLoop, type Role, role, workerConnections } f
 import type { ContextSchema } from "../task/context.ts";
 import { type DeclaredPool, declarePool, undeclarePool } from "../task/declared.ts";
 import {
+  checkDefinition,
   defineTask,
+  type FittingHandler,
   type Interrupted,
   type NoSchema,
   type Task,
   type TaskDefinition,
-  type TaskHandler,
   type TaskOptions,
 } from "../task/definition.ts";
+import { checkHandler } from "../task/handler.ts";
 import {
   interruptedOption,
   POOL_OPTIONS,
@@ -207,11 +209,16 @@ export class Pool extends Client {
    * @param definition What {@linkcode defineTask} made.
    * @param handler What runs it.
    * @returns The definition, for `enqueue`.
+   * @throws {TypeError} If it is no definition, or the handler no function that a call runs: a generator, a class.
    * @throws {AgentexecError} If there is a task of its name, it is of another queue, or the pool has started.
    */
-  task<Context extends ContextSchema | NoSchema, Result extends ContextSchema | NoSchema>(
+  task<
+    Context extends ContextSchema | NoSchema,
+    Result extends ContextSchema | NoSchema,
+    Returned,
+  >(
     definition: TaskDefinition<Context, Result>,
-    handler: TaskHandler<Context, Result>,
+    handler: FittingHandler<Context, Result, Returned>,
   ): TaskDefinition<Context, Result>;
   /**
    * Declares a task of this pool without a context.
@@ -220,7 +227,10 @@ export class Pool extends Client {
    * @param handler What runs it.
    * @returns The definition, for `enqueue`.
    */
-  task(name: string, handler: TaskHandler<NoSchema, NoSchema>): TaskDefinition<NoSchema, NoSchema>;
+  task<Returned>(
+    name: string,
+    handler: FittingHandler<NoSchema, NoSchema, Returned>,
+  ): TaskDefinition<NoSchema, NoSchema>;
   /**
    * Declares a task of this pool, in one call.
    *
@@ -232,30 +242,23 @@ export class Pool extends Client {
   task<
     Context extends ContextSchema | NoSchema = NoSchema,
     Result extends ContextSchema | NoSchema = NoSchema,
+    Returned = unknown,
   >(
     name: string,
     options: TaskOptions<Context, Result>,
-    handler: TaskHandler<Context, Result>,
+    handler: FittingHandler<Context, Result, Returned>,
   ): TaskDefinition<Context, Result>;
   task(
     nameOrDefinition: string | TaskDefinition,
-    optionsOrHandler: TaskOptions | TaskHandler,
-    handlerAfterOptions?: TaskHandler,
+    ...rest: readonly unknown[]
   ): TaskDefinition {
-    const [options, handler] = typeof optionsOrHandler === "function"
-      ? [{}, optionsOrHandler]
-      : [optionsOrHandler, handlerAfterOptions];
-    const definition = typeof nameOrDefinition === "string"
-      ? defineTask(nameOrDefinition, options)
-      : nameOrDefinition;
-    const { name } = definition;
-    if (typeof handler !== "function") {
-      throw new TypeError(
-        `Cannot declare task '${name}': the handler must be a function and comes last, current value is ${typeof handler}`,
-      );
-    }
+    const named = typeof nameOrDefinition === "string";
+    if (!named) checkDefinition(nameOrDefinition);
+    const handler = checkHandler(named ? nameOrDefinition : nameOrDefinition.name, rest.at(-1));
+    const options = rest.length > 1 ? rest[0] as TaskOptions : {};
+    const definition = named ? defineTask(nameOrDefinition, options) : nameOrDefinition;
     this.#refuseTask(definition);
-    this.#tasks.set(name, { definition, handler });
+    this.#tasks.set(definition.name, { definition, handler });
     return definition;
   }
 

@@ -4,11 +4,14 @@
  *
  * @module
  */
+import { types } from "node:util";
 import { ValidationError } from "../errors.ts";
 import type { ContextSchema } from "./context.ts";
 import type { TaskDefinition } from "./definition.ts";
 import { describeError } from "./describe_error.ts";
-import { alternativeTo, jsonText, kindOf, showPath } from "./json_text.ts";
+import { isPlain } from "./lossy.ts";
+import { jsonText, kindOf, showPath } from "./json_text.ts";
+import { askSchema, type SchemaIssue } from "./schema.ts";
 
 /** How large a text may be, and what errors call the value. */
 export interface CodecLimits {
@@ -102,9 +105,13 @@ export async function encodeResult(
   limits: CodecLimits,
 ): Promise<string | undefined> {
   const failure = `Cannot store the result of task '${definition.name}'`;
-  const text = value === undefined
-    ? undefined
-    : jsonOf(value, { failure, what: "result", limits, limitName: "maxResultBytes" });
+  const text = value === undefined ? undefined : jsonOf(value, {
+    failure,
+    what: "result",
+    limits,
+    limitName: "maxResultBytes",
+    verb: "return",
+  });
   if (definition.result !== undefined) {
     await check(definition.result, parseJson(text ?? "", failure), {
       failure,
@@ -153,22 +160,17 @@ export function encodeMetadata(
   return jsonOf(metadata, { failure, what: "metadata", limits, limitName: "maxContextBytes" });
 }
 
-function isPlain(value: object): boolean {
-  const prototype = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype ||
-    // An object of another realm has that realm's Object.prototype.
-    Object.getPrototypeOf(prototype) === null;
-}
-
 interface JsonOf {
   readonly failure: string;
   readonly what: string;
   readonly limits: CodecLimits;
   readonly limitName: string;
+  readonly verb?: string;
 }
 
-function jsonOf(value: unknown, { failure, what, limits, limitName }: JsonOf): string {
-  const text = jsonText(value, { failure, what, maxBytes: limits.maxBytes, limitName });
+function jsonOf(value: unknown, { limits, ...options }: JsonOf): string {
+  const { failure, what } = options;
+  const text = jsonText(value, { ...options, maxBytes: limits.maxBytes });
   if (text !== undefined) return text;
   throw new ValidationError(`${failure}: its ${what} is ${kindOf(value)}, which is no JSON`);
 }
@@ -190,9 +192,9 @@ interface Checked {
 }
 
 async function check(schema: ContextSchema, value: unknown, checked: Checked): Promise<unknown> {
-  let answer;
+  let verdict;
   try {
-    answer = await schema.safeParseAsync(value);
+    verdict = await askSchema(schema, value);
   } catch (error) {
     // A refinement or a transformation of the program's own threw.
     throw new ValidationError(
@@ -202,47 +204,28 @@ async function check(schema: ContextSchema, value: unknown, checked: Checked): P
       { cause: error },
     );
   }
-  if (answer.success) return answer.data;
-  throw new ValidationError(`${checked.failure}: ${showIssues(answer.error.issues, checked)}`, {
-    cause: answer.error,
-  });
+  if (verdict.kind === "passed") return verdict.output;
+  const { issues } = verdict;
+  const shown = issues.slice(0, SHOWN_ISSUES).map((issue) => showIssue(issue, checked));
+  const more = issues.length - shown.length;
+  throw new ValidationError(
+    `${checked.failure}: ${shown.join("; ")}${more > 0 ? `; and ${more} more` : ""}`,
+    { issues: issues.map(({ path, message }) => ({ path, message })) },
+  );
 }
-
-type Issue = NonNullable<
-  Awaited<ReturnType<ContextSchema["safeParseAsync"]>>["error"]
->["issues"][number];
 
 const SHOWN_ISSUES = 3;
 
-function showIssues(issues: readonly Issue[], checked: Checked): string {
-  const shown = issues.slice(0, SHOWN_ISSUES).map((issue) => showIssue(issue, checked));
-  const more = issues.length - shown.length;
-  return shown.join("; ") + (more > 0 ? `; and ${more} more` : "");
-}
-
-function showIssue(issue: Issue, { what, input }: Checked): string {
-  const kind = kindOf(valueAt(input, issue.path));
-  const said = `${
-    showPath(what, issue.path)
-  } is refused, ${issue.message}, current value is ${kind}`;
-  const type = foreignType(issue);
-  if (type === undefined) return said;
-  return `${said}; JSON has no ${type.name}: in the schema ${type.instead}`;
-}
-
-/** The type that an issue asks for and JSON does not have; no value can ever pass such a schema. */
-function foreignType(
-  issue: Issue,
-): { readonly name: string; readonly instead: string } | undefined {
-  if (issue.code === "invalid_union") {
-    return issue.errors.flat()
-      .map((inner) => foreignType(inner as Issue))
-      // That a member may be left out as well is not what is wrong here.
-      .find((type) => type !== undefined && type.name !== "undefined" && type.name !== "void");
+function showIssue(issue: SchemaIssue, { what, input }: Checked): string {
+  const value = valueAt(input, issue.path);
+  const said = `${showPath(what, issue.path)} is refused, ${issue.message}, current value is ${
+    kindOf(value)
+  }`;
+  const { foreign } = issue;
+  if (foreign !== undefined) {
+    return `${said}; JSON has no ${foreign.name}: in the schema ${foreign.instead}`;
   }
-  if (issue.code !== "invalid_type") return undefined;
-  const instead = alternativeTo(issue.expected);
-  return instead === undefined ? undefined : { name: issue.expected, instead };
+  return types.isDate(value) ? `${said}, which JSON turns into a string` : said;
 }
 
 function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {

@@ -3,11 +3,12 @@
  *
  * @module
  */
+import type { StandardSchemaV1 } from "@standard-schema/spec";
 import type { Kysely } from "kysely";
-import type { z } from "zod";
 
 /**
- * Any zod schema: what a task's context and result are declared with.
+ * Any schema that implements [Standard Schema](https://standardschema.dev), version 1: what a task's context and
+ * result are declared with. Those of zod 4 do, those of zod from 3.24 on, of valibot, ArkType and others.
  *
  * @example
  * ```ts
@@ -15,10 +16,10 @@ import type { z } from "zod";
  * import { z } from "zod";
  *
  * const schema: ContextSchema = z.object({ company: z.string() });
- * console.log(schema.safeParse({ company: "Acme" }).success);
+ * console.log(schema["~standard"].vendor);
  * ```
  */
-export type ContextSchema = z.ZodType;
+export type ContextSchema = StandardSchemaV1;
 
 /**
  * A Kysely instance on the pool's database, for the program's own tables and queries.

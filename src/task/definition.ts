@@ -5,6 +5,8 @@
  */
 import { checkName } from "../config.ts";
 import type { ContextSchema, TaskRun } from "./context.ts";
+import { kindOf } from "./json_text.ts";
+import { schemaProblem } from "./schema.ts";
 
 /**
  * The schema of a definition that declares none.
@@ -33,7 +35,7 @@ export type NoSchema = undefined;
  * ```
  */
 export type InputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? Schema["_zod"]["input"]
+  ? NonNullable<Schema["~standard"]["types"]>["input"]
   : undefined;
 
 /**
@@ -50,7 +52,7 @@ export type InputOf<Schema extends ContextSchema | NoSchema> = Schema extends Co
  * ```
  */
 export type OutputOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? Schema["_zod"]["output"]
+  ? NonNullable<Schema["~standard"]["types"]>["output"]
   : undefined;
 
 /**
@@ -67,7 +69,7 @@ export type OutputOf<Schema extends ContextSchema | NoSchema> = Schema extends C
  * ```
  */
 export type ReturnOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? Schema["_zod"]["input"]
+  ? NonNullable<Schema["~standard"]["types"]>["input"]
   : unknown;
 
 /**
@@ -86,7 +88,7 @@ export type ReturnOf<Schema extends ContextSchema | NoSchema> = Schema extends C
  * ```
  */
 export type ResultOf<Schema extends ContextSchema | NoSchema> = Schema extends ContextSchema
-  ? Schema["_zod"]["output"]
+  ? NonNullable<Schema["~standard"]["types"]>["output"]
   : unknown;
 
 /**
@@ -120,13 +122,14 @@ export interface TaskOptions<
   Result extends ContextSchema | NoSchema = ContextSchema | NoSchema,
 > {
   /**
-   * The zod schema of the context. It must survive JSON: what is stored is the JSON of its input.
+   * The schema of the context, of zod or of any library that implements Standard Schema. It must survive JSON: what is
+   * stored is the JSON of its input.
    *
    * @default {undefined} (the task takes no context)
    */
   readonly context?: Context;
   /**
-   * The zod schema of the result.
+   * The schema of the result, of zod or of any library that implements Standard Schema.
    *
    * @default {undefined} (any JSON value)
    */
@@ -194,6 +197,70 @@ export type TaskHandler<
 > = (run: TaskRun<OutputOf<Context>>) => ReturnOf<Result> | Promise<ReturnOf<Result>>;
 
 /**
+ * A handler as `pool.task` takes it: what the result's schema takes is what it returns. Without a schema the compiler
+ * looks at the type of what it returns, and refuses what JSON would lose.
+ *
+ * @example
+ * ```ts
+ * import type { FittingHandler, NoSchema } from "@agentexec/core";
+ *
+ * const count: FittingHandler<NoSchema, NoSchema, number> = ({ attempt }) => attempt;
+ * console.log(count.length);
+ * ```
+ */
+export type FittingHandler<
+  Context extends ContextSchema | NoSchema,
+  Result extends ContextSchema | NoSchema,
+  Returned,
+> = Result extends ContextSchema ? TaskHandler<Context, Result>
+  : (run: TaskRun<OutputOf<Context>>) => IsAny<Awaited<Returned>> extends true ? Returned
+    : [Extract<Awaited<Returned>, Lossy>] extends [never] ? Returned
+    : NotJson;
+
+/**
+ * Stands in compiler errors for what a handler may not return.
+ *
+ * @example
+ * ```ts
+ * import type { NotJson } from "@agentexec/core";
+ *
+ * const why: NotJson = "a task's result is JSON: return plain data, such as await response.json()";
+ * console.log(why);
+ * ```
+ */
+export type NotJson = "a task's result is JSON: return plain data, such as await response.json()";
+
+/** @internal */
+type IsAny<Value> = 0 extends 1 & Value ? true : false;
+
+/**
+ * Types of which JSON keeps nothing. Structural types that plain data may have too, such as that of an Error, are
+ * left to the check at run time.
+ *
+ * @internal
+ */
+type Lossy =
+  | AsyncIterable<unknown>
+  | Generator<unknown, unknown, never>
+  | ReadonlyMap<unknown, unknown>
+  | ReadonlySet<unknown>
+  | WeakMap<WeakKey, unknown>
+  | WeakSet<WeakKey>
+  | RegExp
+  | ArrayBufferView
+  | ArrayBuffer
+  | Response
+  | Request
+  | Headers
+  | FormData
+  | URLSearchParams
+  | Blob
+  | ReadableStream
+  | bigint
+  | symbol
+  | ((...values: never) => unknown);
+
+/**
  * A definition with its handler: what `pool.tasks` holds.
  *
  * @example
@@ -240,20 +307,8 @@ export function defineTask<
   Result extends ContextSchema | NoSchema = NoSchema,
 >(name: string, options: TaskOptions<Context, Result> = {}): TaskDefinition<Context, Result> {
   checkName(name, "task");
+  checkOptions(name, options);
   const { context, result, queue, interrupted } = options;
-  const unknown = Object.keys(options).find((key) => !OPTIONS.includes(key));
-  if (unknown !== undefined) {
-    throw new TypeError(
-      `Cannot define task '${name}': '${unknown}' is no option, allowed are ${OPTIONS.join(", ")}`,
-    );
-  }
-  for (const [option, schema] of [["context", context], ["result", result]] as const) {
-    if (schema !== undefined && typeof schema.safeParseAsync !== "function") {
-      throw new TypeError(
-        `Cannot define task '${name}': '${option}' must be a zod schema, current value is ${typeof schema}`,
-      );
-    }
-  }
   if (queue !== undefined) checkName(queue, "queue");
   if (interrupted !== undefined && interrupted !== "requeue" && interrupted !== "cancel") {
     throw new TypeError(
@@ -268,4 +323,59 @@ export function defineTask<
     queue,
     interrupted,
   });
+}
+
+/** Refuses options that are none, names that are unknown, and what is no schema. */
+function checkOptions(name: string, options: TaskOptions): void {
+  const failure = `Cannot define task '${name}'`;
+  if (schemaProblem(options) === undefined) {
+    throw new TypeError(
+      `${failure}: the options are a schema; write { context: schema } or { result: schema }`,
+    );
+  }
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(
+      `${failure}: the options must be an object, current value is ${kindOf(options)}`,
+    );
+  }
+  const unknown = Object.keys(options).find((key) => !OPTIONS.includes(key));
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `${failure}: unknown option '${unknown}', expected one of ${OPTIONS.join(", ")}`,
+    );
+  }
+  for (const option of ["context", "result"] as const) {
+    if (!Object.hasOwn(options, option)) continue;
+    const problem = schemaProblem(options[option]);
+    if (problem !== undefined) {
+      throw new TypeError(
+        `${failure}: '${option}' must be a schema such as z.object({ … }) of zod, current value is ${problem}`,
+      );
+    }
+  }
+}
+
+/**
+ * Refuses what is no definition: one may come from another realm or copy of the library, or be made by hand.
+ *
+ * @throws {TypeError} If it is none.
+ */
+export function checkDefinition(definition: TaskDefinition): void {
+  if (
+    typeof definition !== "object" || definition === null || typeof definition.name !== "string"
+  ) {
+    throw new TypeError(
+      `Cannot find the task: give a definition (defineTask) or a name, current value is ${
+        kindOf(definition)
+      }`,
+    );
+  }
+  const { name, context, result } = definition;
+  for (const [member, schema] of Object.entries({ context, result })) {
+    const problem = schema === undefined ? undefined : schemaProblem(schema);
+    if (problem === undefined) continue;
+    throw new TypeError(
+      `Cannot use the definition of task '${name}': its '${member}' must be a schema, current value is ${problem}`,
+    );
+  }
 }

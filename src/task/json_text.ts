@@ -4,14 +4,15 @@
  *
  * JSON's own habits are kept: a `Date` becomes its ISO string, whatever has a `toJSON` what that gives, a
  * member that is `undefined`, a function or a symbol is left out, and `NaN` and the infinities become
- * `null`. Refused is what would silently become an empty object: a `Map`, a `Set`, an `Error`, binary
- * data and the like.
+ * `null`. Refused is what would silently become an empty object: a `Map`, a `Set`, an `Error`, a `Response`, binary
+ * data, an object whose class keeps everything private, and the like.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { ValidationError } from "../errors.ts";
 import { describeError } from "./describe_error.ts";
+import { insteadOfLossy } from "./lossy.ts";
 import { findUnstorable } from "./text.ts";
 
 /** How a value is encoded. */
@@ -24,6 +25,12 @@ export interface JsonOptions {
   readonly maxBytes: number;
   /** What sets that limit, as errors name it. */
   readonly limitName: string;
+  /**
+   * The verb of the advice that is given if JSON loses the value itself, as against one within it.
+   *
+   * @default {"use"}
+   */
+  readonly verb?: string;
 }
 
 /** A path as errors show it: `context.items[3].name`. */
@@ -61,7 +68,8 @@ export function kindOf(value: unknown): string {
 function kindOfObject(value: object): string {
   try {
     if (Array.isArray(value)) return "an array";
-    const name = Object.prototype.toString.call(value).slice(8, -1);
+    const kind = Object.prototype.toString.call(value).slice(8, -1);
+    const name = kind === "Object" ? classOf(value) : kind;
     if (name === "Object" || name === "") return "an object";
     return `${/^[AEIO]/.test(name) ? "an" : "a"} ${name}`;
   } catch {
@@ -69,48 +77,12 @@ function kindOfObject(value: object): string {
   }
 }
 
-/** What to use instead of a type that JSON does not have, by the name that zod gives it. */
-const ALTERNATIVES: Readonly<Record<string, string>> = {
-  date: "use z.iso.datetime() or z.coerce.date()",
-  map: "use z.record() or an array of pairs",
-  set: "use z.array()",
-  bigint: "use z.string() or z.coerce.bigint()",
-  nan: "use z.null() or leave it out",
-  undefined: "use z.null() or leave it out",
-  void: "use z.null() or leave it out",
-  symbol: "use z.string()",
-  function: "leave it out",
-  file: "use z.string() with its path or its Base64",
-};
-
-/** What to use instead of a type that JSON does not have; undefined for one that it has. */
-export function alternativeTo(type: string): string | undefined {
-  return Object.hasOwn(ALTERNATIVES, type) ? ALTERNATIVES[type] : undefined;
-}
-
-/** Values that JSON turns into `{}`, or into numbered members, and what to use instead. */
-const LOSSY: Readonly<Record<string, string | undefined>> = {
-  Map: ALTERNATIVES["map"],
-  Set: ALTERNATIVES["set"],
-  WeakMap: "leave it out",
-  WeakSet: "leave it out",
-  WeakRef: "leave it out",
-  Promise: "await it",
-  RegExp: "use its source",
-  Error: "use its message",
-  ArrayBuffer: "use Base64",
-  SharedArrayBuffer: "use Base64",
-  DataView: "use Base64",
-  Blob: "use Base64",
-  File: "use Base64",
-};
-
-function lossOf(value: unknown): string | undefined {
-  if (typeof value === "bigint") return ALTERNATIVES["bigint"];
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  if (ArrayBuffer.isView(value)) return "use Base64";
-  const tag = Object.prototype.toString.call(value).slice(8, -1);
-  return Object.hasOwn(LOSSY, tag) ? LOSSY[tag] : undefined;
+/** The name of an object's class; empty if it has none. */
+function classOf(value: object): string {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (typeof prototype !== "object" || prototype === null) return "";
+  const constructor: unknown = Reflect.get(prototype, "constructor");
+  return typeof constructor === "function" ? constructor.name : "";
 }
 
 /**
@@ -127,7 +99,10 @@ export function jsonText(value: unknown, options: JsonOptions): string | undefin
   return text;
 }
 
-function stringify(value: unknown, { failure, what }: JsonOptions): string | undefined {
+function stringify(
+  value: unknown,
+  { failure, what, verb = "use" }: JsonOptions,
+): string | undefined {
   // Where JSON.stringify is now: the objects that it is in, and the key that it has come to in each.
   const holders: unknown[] = [];
   const keys: (string | undefined)[] = [];
@@ -140,10 +115,12 @@ function stringify(value: unknown, { failure, what }: JsonOptions): string | und
       holders.push(this);
       keys.push("");
     } else keys[keys.length - 1] = key;
-    const instead = lossOf(member);
+    const instead = insteadOfLossy(member);
     if (instead !== undefined) {
       throw new ValidationError(
-        `${failure}: ${here()} is ${kindOf(member)}, which JSON cannot hold, ${instead}`,
+        `${failure}: ${here()} is ${kindOf(member)}, which JSON cannot hold, ${
+          instead === "await it" ? instead : `${keys.length > 1 ? "use" : verb} ${instead}`
+        }`,
       );
     }
     if (typeof member === "object" && member !== null) {

@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { z } from "zod";
 import { ValidationError } from "../../src/errors.ts";
 import {
@@ -87,19 +88,19 @@ const refused: [string, TaskDefinition, unknown, string | RegExp][] = [
     "a Map",
     taking(z.object({ prices: z.map(z.string(), z.number()) })),
     { prices: new Map() },
-    "Cannot enqueue task 'research': context.prices is a Map, which JSON cannot hold, use z.record() or an array of pairs",
+    "Cannot enqueue task 'research': context.prices is a Map, which JSON cannot hold, use Object.fromEntries(map) or an array of pairs, [...map]",
   ],
   [
     "a Set below an array",
     anything,
     { a: [{}, { b: new Set([1]) }] },
-    "Cannot enqueue task 'research': context.a[1].b is a Set, which JSON cannot hold, use z.array()",
+    "Cannot enqueue task 'research': context.a[1].b is a Set, which JSON cannot hold, use an array, [...set]",
   ],
   [
     "a BigInt",
     anything,
     { id: 1n },
-    "Cannot enqueue task 'research': context.id is a BigInt, which JSON cannot hold, use z.string() or z.coerce.bigint()",
+    "Cannot enqueue task 'research': context.id is a BigInt, which JSON cannot hold, use its text, String(value)",
   ],
   [
     "a value that contains itself",
@@ -286,6 +287,120 @@ for (const [what, value, expected] of results) {
     assertMatch(error.message, expected);
   });
 }
+
+class Private {
+  readonly #text = "kept to itself";
+  readonly shout = () => this.#text;
+}
+
+class Stream {
+  readonly controller = "open";
+  async *[Symbol.asyncIterator]() {
+    yield await Promise.resolve(1);
+  }
+}
+
+function* count() {
+  yield 1;
+}
+
+const form = new FormData();
+const lossy: [string, unknown, RegExp][] = [
+  [
+    "a Response",
+    new Response("x"),
+    /a Response, .* await response\.json\(\) or await response\.text/,
+  ],
+  ["a Request", new Request("https://example.com"), /a Request, .* request\.url/],
+  ["Headers", new Headers({ a: "b" }), /Headers, .* Object\.fromEntries\(headers\)$/],
+  [
+    "URLSearchParams",
+    new URLSearchParams("a=1"),
+    /Object\.fromEntries\(params\) or String\(params\)$/,
+  ],
+  ["FormData", form, /Object\.fromEntries\(form\)$/],
+  ["a Blob", new Blob(["x"]), /a Blob, .* await blob\.text\(\)/],
+  ["a File", new File(["x"], "x.txt"), /a File, .* await file\.text\(\)/],
+  [
+    "a ReadableStream",
+    new Blob(["x"]).stream(),
+    /ReadableStream, .* new Response\(stream\)\.text\(\)$/,
+  ],
+  ["a generator", count(), /a Generator, .* \[\.\.\.generator\]$/],
+  ["an iterator", new Map().values(), /Map Iterator, .* an array, Array\.from\(iterator\)$/],
+  ["an iterator's helper", [1].values().map(String), /Iterator Helper, .* Array\.from/],
+  ["a stream of a program's own", new Stream(), /a Stream, .* await Array\.fromAsync\(value\)$/],
+  ["a thenable", { then: () => {} }, /which JSON cannot hold, await it$/],
+  ["a RegExp", /x/, /a RegExp, .* its source$/],
+  [
+    "an Error's subclass with a tag",
+    Object.assign(new RangeError(), tag("Own"), { code: 1 }),
+    /message$/,
+  ],
+  ["a DOMException", new DOMException("x"), /its message$/],
+  ["a WeakMap", new WeakMap(), /a WeakMap, .* a plain object of what is to be kept/],
+  ["an AbortController", new AbortController(), /an AbortController, .* a plain object/],
+  ["what keeps all to itself", new Private(), /a Private, .* or give its class a toJSON\(\)$/],
+  ["an object that inherits everything", Object.create({ a: 1 }), /a plain object of what is to/],
+  ["a Map of another realm", runInNewContext("new Map()"), /a Map, .* Object\.fromEntries\(map\)/],
+  ["an Error of another realm", runInNewContext("new Error('x')"), /an Error, .* its message$/],
+  ["bytes of another realm", runInNewContext("new Uint8Array(1)"), /a Uint8Array, .* Base64$/],
+];
+
+function tag(name: string): object {
+  return { [Symbol.toStringTag]: name };
+}
+
+for (const [what, value, message] of lossy) {
+  Deno.test(`nothing that is stored loses ${what}: it is refused with what to write instead`, async () => {
+    const tries: [() => unknown, RegExp][] = [
+      [
+        () => encodeResult(bare, value, LIMITS),
+        /^Cannot store the result of task 'research': result is a/,
+      ],
+      [() => encodeResult(bare, { a: [value] }, LIMITS), /: result\.a\[0\] is a/],
+      [() => encodeContext(anything, { deep: { er: value } }, LIMITS), /: context\.deep\.er is a/],
+      [
+        () => encodeUnchecked("research", [value], LIMITS),
+        /^Cannot enqueue task 'research': context\[0\] is a/,
+      ],
+      [
+        () => encodeMetadata({ a: { b: value } }, LIMITS),
+        /^Cannot use 'metadata': metadata\.a\.b is a/,
+      ],
+    ];
+    for (const [encode, begin] of tries) {
+      const error = await assertRejects(async () => await encode(), ValidationError);
+      assertMatch(error.message, begin);
+      assertMatch(error.message, message);
+    }
+  });
+}
+
+Deno.test("advice on a result says what to return, and on what is in one what to use", async () => {
+  const refusal = async (value: unknown) =>
+    (await assertRejects(() => encodeResult(bare, value, LIMITS), ValidationError)).message;
+  assertEquals(
+    await refusal(new Response()),
+    "Cannot store the result of task 'research': result is a Response, which JSON cannot hold, " +
+      "return await response.json() or await response.text()",
+  );
+  assertEquals(
+    await refusal({ headers: new Headers() }),
+    "Cannot store the result of task 'research': result.headers is a Headers, which JSON cannot hold, " +
+      "use Object.fromEntries(headers)",
+  );
+});
+
+Deno.test("what another realm made is stored like what this one made", async () => {
+  const value = runInNewContext(
+    `({ at: new Date(0), plain: {}, list: [], bare: Object.create(null), n: Object(1) })`,
+  );
+  const json = '{"at":"1970-01-01T00:00:00.000Z","plain":{},"list":[],"bare":{},"n":1}';
+  assertEquals(await encodeResult(bare, value, LIMITS), json);
+  assertEquals(await encodeContext(anything, value, LIMITS), json);
+  assertEquals(encodeMetadata(value, LIMITS), json);
+});
 
 Deno.test("encodeResult() refuses what the schema refuses, nothing included", async () => {
   const definition = giving(z.object({ summary: z.string() }));
