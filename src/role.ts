@@ -78,11 +78,23 @@ export function workerConnections(): WorkerConnections | undefined {
 }
 
 /**
- * To be awaited first by every call that acts. In a supervisor, in a producer, and below a worker's
- * handlers it returns at once; in a worker that still evaluates the program it becomes the loop.
+ * To be awaited first by every call that acts. In a supervisor, in a producer, and in a worker whose handlers run it
+ * returns at once; in a worker before that it becomes the loop.
  */
 export async function beforeActing(): Promise<void> {
   if (role === "supervisor" || connections !== undefined) return;
+  await becomeWorker();
+}
+
+/**
+ * To be awaited first by every call that is a supervisor's alone. In a worker it becomes the loop, also when the loop
+ * runs: code that the program left running beside it (a timer, a `main()` that nobody awaits) must not supervise.
+ */
+export async function beforeSupervising(): Promise<void> {
+  if (role === "worker") await becomeWorker();
+}
+
+async function becomeWorker(): Promise<void> {
   if (loop === undefined) {
     throw new AgentexecError(
       "Cannot become a worker: no pool of the library is loaded in this process",

@@ -366,7 +366,7 @@ function supervisorOf(demo: Program): Promise<number> {
 
 /** The process of the demo's only worker. */
 function workerOf(demo: Program): Promise<number> {
-  return processOf(demo, "--preload");
+  return processOf(demo, "data:text/javascript");
 }
 
 async function processOf(demo: Program, argument: string): Promise<number> {

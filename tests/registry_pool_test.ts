@@ -6,7 +6,8 @@ const PROGRAM = `
 import { Pool } from "jsr:@agentexec/core";
 import { z } from "npm:zod@4";
 
-const pool = new Pool({ queueName: "from_jsr", numWorkers: 2 });
+const pool = new Pool({ queueName: Deno.args[0], numWorkers: 2 });
+setInterval(() => {}, 60_000);
 
 const greet = pool.task(
   "greet",
@@ -23,29 +24,39 @@ if (import.meta.main) {
   const task = await pool.enqueue(greet, { name: "Ada" });
   console.log(await task.result({ timeout: { seconds: 30 } }));
   await pool.shutdown();
+  Deno.exit();
 }
 `;
 
-Deno.test("a pool of the package from a JSR registry runs its workers and guardian, offline the second time", async () => {
-  await using redis = await startRedis();
-  await using database = await sharedPostgres().freshDatabase();
-  await using registry = await startRegistry();
-  await using project = await makeRegistryProject(registry, { "main.ts": PROGRAM });
-  const env = { REDIS_URL: redis.url, DATABASE_URL: database.url };
-  const flags = [
-    "--no-prompt",
-    "--allow-net=127.0.0.1",
-    "--allow-env",
-    "--allow-run=deno",
-    "--allow-read=.",
-  ];
+/** Without a configuration there is no lock file; beside one, Deno writes it at the first run. */
+const PROJECTS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "without a deno.json": {},
+  "with a frozen lock file": { "deno.json": "{}" },
+};
 
-  await using first = await project.run({ denoArgs: flags, env });
-  assertEquals(await first.exit, { code: 0, signal: null }, first.output);
-  assertTrue(first.stdout.includes("Hello, Ada!"), first.output);
+for (const [kind, files] of Object.entries(PROJECTS)) {
+  Deno.test(`a pool of the package from a JSR registry, ${kind}, runs its workers and guardian, offline the second time`, async () => {
+    await using redis = await startRedis();
+    await using database = await sharedPostgres().freshDatabase();
+    await using registry = await startRegistry();
+    await using project = await makeRegistryProject(registry, { ...files, "main.ts": PROGRAM });
+    const env = { REDIS_URL: redis.url, DATABASE_URL: database.url };
+    const flags = [
+      "--no-prompt",
+      "--allow-net=127.0.0.1",
+      "--allow-env",
+      "--allow-run=deno",
+      "--allow-read=.",
+    ];
 
-  await registry.stop();
-  await using second = await project.run({ denoArgs: [...flags, "--cached-only"], env });
-  assertEquals(await second.exit, { code: 0, signal: null }, second.output);
-  assertTrue(second.stdout.includes("Hello, Ada!"), second.output);
-});
+    await using first = await project.run({ denoArgs: flags, args: ["from_jsr"], env });
+    assertEquals(await first.exit, { code: 0, signal: null }, first.output);
+    assertTrue(first.stdout.includes("Hello, Ada!"), first.output);
+
+    await registry.stop();
+    const offline = [...flags, "--cached-only", ...(kind.includes("frozen") ? ["--frozen"] : [])];
+    await using second = await project.run({ denoArgs: offline, args: ["from_jsr"], env });
+    assertEquals(await second.exit, { code: 0, signal: null }, second.output);
+    assertTrue(second.stdout.includes("Hello, Ada!"), second.output);
+  });
+}

@@ -5,8 +5,9 @@
  */
 import type { Depth } from "../broker/broker.ts";
 import { checkName, CONF } from "../config.ts";
-import { beforeActing, workerConnections } from "../role.ts";
+import { beforeActing, beforeSupervising, workerConnections } from "../role.ts";
 import type { ContextSchema } from "../task/context.ts";
+import { currentTaskOrUndefined } from "../task/current.ts";
 import {
   checkDefinition,
   type InputOf,
@@ -286,7 +287,8 @@ export class Client {
    * @throws {MigrationError} If tables of these names are another program's.
    */
   async migrate(): Promise<void> {
-    await beforeActing();
+    // A handler may; code that runs beside the handlers of a worker does its supervisor's work a second time.
+    await (currentTaskOrUndefined() === undefined ? beforeSupervising() : beforeActing());
     await (await this.#stores.activityUnchecked()).migrate();
   }
 

@@ -6,8 +6,15 @@
 import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
-import { beforeActing, provideWorkerLoop, type Role, role, workerConnections } from "../role.ts";
+import {
+  beforeSupervising,
+  provideWorkerLoop,
+  type Role,
+  role,
+  workerConnections,
+} from "../role.ts";
 import type { ContextSchema } from "../task/context.ts";
+import { currentTaskOrUndefined } from "../task/current.ts";
 import { type DeclaredPool, declarePool, undeclarePool } from "../task/declared.ts";
 import {
   checkDefinition,
@@ -294,7 +301,7 @@ export class Pool extends Client {
    * @throws {ConfigError} If something is not configured, or this process lacks a permission.
    */
   async start(options: StartOptions = {}): Promise<void> {
-    await beforeActing();
+    await this.#beforeStarting();
     if (this.#service !== undefined) {
       const state = this.#service.isStopping ? "it is being stopped" : "it has started already";
       throw new AgentexecError(`Cannot start pool '${this.name}': ${state}`);
@@ -315,7 +322,7 @@ export class Pool extends Client {
    * @throws {StartError} As {@linkcode Pool.start} does, and all that it throws.
    */
   async run(): Promise<void> {
-    await beforeActing();
+    await this.#beforeStarting();
     const signals = new StopSignals();
     try {
       const service = this.#service ?? this.#begin();
@@ -354,6 +361,15 @@ export class Pool extends Client {
     await this.shutdown();
     await super.close();
     undeclarePool(this.#declared);
+  }
+
+  async #beforeStarting(): Promise<void> {
+    if (role === "worker" && currentTaskOrUndefined() !== undefined) {
+      throw new AgentexecError(
+        `Cannot start pool '${this.name}': this handler runs in a worker, and workers start no pools`,
+      );
+    }
+    await beforeSupervising();
   }
 
   #begin(): Service {

@@ -26,8 +26,12 @@ export function checkReady(message: ReadyMessage, plan: WorkerPlan): Mismatch | 
     const declared = message.pools.length === 0
       ? "none"
       : message.pools.map((name) => `'${name}'`).join(", ");
-    const reason = `${entrypoint} declares no pool of that name, it declares ${declared}` +
-      actedBefore(message);
+    const reason =
+      `${entrypoint} declares no pool of that name in the workers, it declares ${declared}` +
+      (message.caller === null
+        ? "; make the pool at the top level of the module, outside `if (import.meta.main)` and of functions that " +
+          "nobody awaits there: workers evaluate the module and go on"
+        : actedBefore(message));
     return { reason, isUsable: false };
   }
   if (message.queueName !== boot.queueName) {

@@ -99,12 +99,13 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
   const entrypoint = standalone ? Deno.mainModule : entrypointOf(settings.entrypoint);
   const config = standalone ? undefined : settings.config ??
     findConfig(new URL(entrypoint), { instead: "name the file in the option 'config'" });
-  const args = standalone ? [] : workerArguments({
+  const args = standalone ? [...Deno.args] : workerArguments({
     entrypoint,
     ...(config === undefined ? {} : { config }),
     locked: config !== undefined && await hasLock(config),
     flags: permissionFlags(scope, needs),
     denoArgs: settings.denoArgs,
+    programArgs: Deno.args,
     markerModule: new URL("../role.ts", import.meta.url).href,
     workerMain: new URL("../worker/main.ts", import.meta.url).href,
   });

@@ -5,7 +5,7 @@
  */
 import { ConfigError } from "../errors.ts";
 
-/** The oldest Deno that has what the workers need (several `--preload`, `--ignore-env`). */
+/** The oldest Deno that has what the workers need (`--ignore-env`). */
 const OLDEST = [2, 9] as const;
 
 /**

@@ -20,18 +20,17 @@ export interface WorkerCommand {
   readonly flags: readonly string[];
   /** Further flags. */
   readonly denoArgs: readonly string[];
+  /** The program's arguments, its supervisor's. */
+  readonly programArgs: readonly string[];
   /** The library's module that takes the worker's marker away. */
   readonly markerModule: string;
   /** The library's main module of a worker. */
   readonly workerMain: string;
 }
 
-/**
- * The arguments. The program's module is preloaded, so that in it `import.meta.main` is false, and the library's
- * own is the main module (measured on Deno 2.9.6: preloads run in order, and need no read permission).
- */
+/** The arguments. */
 export function workerArguments(command: WorkerCommand): string[] {
-  const { entrypoint, config, locked, flags, denoArgs, markerModule, workerMain } = command;
+  const { config, locked, flags, denoArgs, programArgs } = command;
   return [
     "run",
     "--cached-only",
@@ -41,12 +40,25 @@ export function workerArguments(command: WorkerCommand): string[] {
     ...(locked === undefined ? [] : [locked ? "--frozen" : "--no-lock"]),
     ...flags,
     ...denoArgs,
-    "--preload",
-    markerModule,
-    "--preload",
-    entrypoint,
-    workerMain,
+    mainModule(command),
+    // Deno hands on all that stands behind the main module, whatever it begins with.
+    ...programArgs,
   ];
+}
+
+/**
+ * The main module: a text that imports the program's module and, once that has been evaluated, the library's loop.
+ * So `import.meta.main` is false in the program, its top-level await is waited for, and timers and connections that
+ * it left open are not (measured on Deno 2.9.6: a module of `--preload` has its event loop drained first, which a
+ * timer never lets happen). Literal `import()`s stand in the module graph: they need no read permission, and also
+ * reach modules of `jsr:` and of `https:` in the cache. Static imports would not wait for one another.
+ */
+function mainModule({ markerModule, entrypoint, workerMain }: WorkerCommand): string {
+  const [marker, program, loop] = [markerModule, entrypoint, workerMain].map((url) =>
+    JSON.stringify(url)
+  );
+  return "data:text/javascript," +
+    encodeURIComponent(`import ${marker};\nawait import(${program});\nawait import(${loop});\n`);
 }
 
 /**

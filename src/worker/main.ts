@@ -1,5 +1,5 @@
 /**
- * The main module of a worker process: by now the program's own module has been evaluated (`--preload`).
+ * The last module that a worker process evaluates: by now the program's own has been evaluated.
  *
  * @module
  */

@@ -38,14 +38,26 @@ export interface RunWorkerOptions {
   readonly caller?: string;
 }
 
-/** Runs this process as the worker that its supervisor described, and ends the process. */
-export async function runWorker(options: RunWorkerOptions): Promise<void> {
+let running: Promise<void> | undefined;
+/** The stack of the first call that was to become the loop. */
+let caller: string | undefined;
+
+/**
+ * Runs this process as the worker that its supervisor described, and ends the process. Called again, as by code of the
+ * program that goes on beside the loop, it waits for the same end.
+ */
+export function runWorker(options: RunWorkerOptions): Promise<void> {
+  caller ??= options.caller;
+  return running ??= run();
+}
+
+async function run(): Promise<void> {
   const lines = readLines(Deno.stdin.readable);
   const first = await lines.next();
   const boot = decodeBootRecord(first.done ? undefined : first.value);
   if (boot.selfScope !== null) await narrowToScope(boot.selfScope);
   const worker = await Worker.open(boot);
-  const code = await worker.live(lines, options.caller ?? null);
+  const code = await worker.live(lines);
   // The program's own timers and servers must not keep a worker that is done.
   Deno.exit(code);
 }
@@ -111,7 +123,7 @@ class Worker {
   }
 
   /** Runs until told to stop, or orphaned. Answers with the exit code. */
-  async live(lines: AsyncIterator<string>, caller: string | null): Promise<number> {
+  async live(lines: AsyncIterator<string>): Promise<number> {
     const { supervisorId, channel } = this.#boot;
     if (channel.kind === "broker") {
       await this.#queue.subscribe({ kind: "stop", supervisorId }, {
@@ -119,7 +131,7 @@ class Worker {
       });
     }
     const hearing = this.#hear(lines);
-    const declared = await this.#sayReady(caller);
+    const declared = await this.#sayReady();
     if (declared !== undefined) {
       this.#loop = new ClaimLoop({
         workerId: this.#boot.workerId,
@@ -157,13 +169,13 @@ class Worker {
   }
 
   /** Says what this module declares; answers with the pool where it is what the supervisor expects. */
-  async #sayReady(caller: string | null) {
+  async #sayReady() {
     const declared = declaredPools().get(this.#boot.pool);
     const message: ReadyMessage = {
       tasks: [...(declared?.tasks.keys() ?? [])],
       pools: [...declaredPools().keys()],
       queueName: declared?.queueName ?? null,
-      caller,
+      caller: caller ?? null,
     };
     await this.#queue.ready(this.#boot.workerId, JSON.stringify(message));
     await this.#say(READY_HINT);

@@ -18,7 +18,7 @@ const bad: [string, string, RegExp][] = [
   [
     "declares no pool of that name",
     "bad/other_pool.ts",
-    /declares no pool of that name, it declares 'another'/,
+    /declares no pool of that name in the workers, it declares 'another'/,
   ],
   [
     "declares another queue",

@@ -4,13 +4,14 @@ import { findConfig } from "../../src/project.ts";
 import { hasLock, workerArguments, type WorkerCommand } from "../../src/process/worker_command.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 
-Deno.test("workerArguments() preloads the marker, then the program, and never prompts or loads code", () => {
+Deno.test("workerArguments() imports the marker, then the program, then the loop, and never prompts or loads code", () => {
   const args = workerArguments({
     entrypoint: "file:///app/main.ts",
     config: "/app/deno.json",
     locked: true,
     flags: ["--no-prompt", "--ignore-env"],
     denoArgs: ["--v8-flags=--max-old-space-size=512"],
+    programArgs: ["--port", "8080"],
     markerModule: "file:///lib/role.ts",
     workerMain: "file:///lib/main.ts",
   });
@@ -23,11 +24,11 @@ Deno.test("workerArguments() preloads the marker, then the program, and never pr
     "--no-prompt",
     "--ignore-env",
     "--v8-flags=--max-old-space-size=512",
-    "--preload",
-    "file:///lib/role.ts",
-    "--preload",
-    "file:///app/main.ts",
-    "file:///lib/main.ts",
+    "data:text/javascript," + encodeURIComponent(
+      'import "file:///lib/role.ts";\nawait import("file:///app/main.ts");\nawait import("file:///lib/main.ts");\n',
+    ),
+    "--port",
+    "8080",
   ]);
   assertTrue(!args.some((each) => each.startsWith("--deny-import")));
 });
@@ -109,6 +110,7 @@ async function runWorker(command: Partial<WorkerCommand> & { readonly entrypoint
     locked: false,
     flags: ["--no-prompt", "--allow-env=AGENTEXEC_WORKER", "--ignore-env"],
     denoArgs: [],
+    programArgs: [],
     markerModule: `${PROGRAM}marker.ts`,
     workerMain: `${PROGRAM}worker_main.ts`,
     ...command,
@@ -133,7 +135,7 @@ Deno.test("a worker evaluates a program that it may not read, after its marker i
   const entrypoint = toFileUrl(`${path}/main.ts`).href;
   for (const config of [`${path}/deno.json`, toFileUrl(`${path}/deno.json`).href]) {
     const { stdout, stderr } = await runWorker({ entrypoint, config });
-    assertEquals(stdout, "marker 1\nlibrary false undefined\nworker main true\n", stderr);
+    assertEquals(stdout, "marker 1\nlibrary false undefined\nworker main false\n", stderr);
   }
 });
 
