@@ -1,20 +1,30 @@
 /**
- * A broker that tells who waits for a task.
+ * A broker that tells who waits for a task, and when there is another one.
  *
  * @module
  */
 import type { Broker, Queue, SubscribeOptions, Topic, Unsubscribe } from "../broker/broker.ts";
 
-/** Told when somebody begins to wait for a task's end; what it returns is called when that is over. */
-export type OnWait = (agentId: string) => () => void;
-
-/** The broker itself, but that `onWait` is told of whoever listens for a task's end. */
-export function heardBroker(broker: Broker, onWait: OnWait): Broker {
-  return overlaid(broker, { queue: (name) => heardQueue(broker.queue(name), onWait) });
+/** Who is told. */
+export interface Listener {
+  /** Somebody begins to wait for a task's end; what is returned is called when that is over. */
+  readonly onWait: (agentId: string) => () => void;
+  /** Tasks were enqueued. */
+  readonly onEnqueue: () => void;
 }
 
-function heardQueue(queue: Queue, onWait: OnWait): Queue {
+/** The broker itself, but that the listener is told. */
+export function heardBroker(broker: Broker, listener: Listener): Broker {
+  return overlaid(broker, { queue: (name) => heardQueue(broker.queue(name), listener) });
+}
+
+function heardQueue(queue: Queue, { onWait, onEnqueue }: Listener): Queue {
   return overlaid(queue, {
+    async enqueue(entries: Parameters<Queue["enqueue"]>[0]) {
+      const answer = await queue.enqueue(entries);
+      onEnqueue();
+      return answer;
+    },
     async subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe> {
       const unsubscribe = await queue.subscribe(topic, options);
       if (topic.kind !== "ended") return unsubscribe;

@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { AsyncLocalStorage } from "node:async_hooks";
 import { TERMINAL } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
-import { openDatabase } from "../activity/connection.ts";
+import { memoryDatabase } from "../activity/memory_dialect.ts";
+import { SharedMemory } from "../activity/shared_memory.ts";
 import type { ActivityStore } from "../activity/store.ts";
+import type { Claim } from "../broker/broker.ts";
 import { SqliteBroker } from "../broker/sqlite/sqlite_broker.ts";
 import { storesOf } from "../client/client.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
@@ -17,10 +18,11 @@ import { type Pool, settingsOf } from "../pool/pool.ts";
 import { beforeActing } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import type { TaskDefinition } from "../task/definition.ts";
-import { checkDefinition, checkPool, checkTime, clockOf, limitOf, RUN_LIMIT } from "./checks.ts";
+import { checkDefinition, checkPool, checkTime, clockOf, limitOf } from "./checks.ts";
+import type { Frame } from "./frame.ts";
 import { heardBroker } from "./heard_broker.ts";
 import { KitWorker } from "./kit_worker.ts";
-import { Lane } from "./lane.ts";
+import { Runner } from "./runner.ts";
 import type {
   EnqueuedTask,
   TestPool,
@@ -72,36 +74,19 @@ export function testPool(pool: Pool, options: TestPoolOptions = {}): TestPool {
 
 const IN_MEMORY = { kind: "sqlite", url: "sqlite::memory:", path: ":memory:" } as const;
 
-/** Somebody waits for the end of a task. */
-interface Wait {
-  readonly agentId: string;
-  readonly lane: Lane;
-}
-
-interface Budget {
-  readonly from: number;
-  readonly limit: number;
-}
-
 class Kit implements TestPool {
   readonly #pool: Pool;
   readonly #broker: SqliteBroker;
+  readonly #memory = new SharedMemory();
   readonly #store: ActivityStore;
-  /** Not the store's own: what a handler does in a transaction of it, such as to enqueue, must not wait for that. */
-  readonly #db = openDatabase(IN_MEMORY);
+  /** What a handler does in a transaction of it, such as to enqueue, does not wait for that. */
+  readonly #db: Database;
   readonly #worker: KitWorker;
+  readonly #runner: Runner;
   readonly #putBack: () => void;
   #nowMs: number;
   #opened: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
-  readonly #waits = new Set<Wait>();
-  /** What ran, in the order in which it started; empty places are of what still runs. */
-  readonly #journal: (TestRun | undefined)[] = [];
-  /** How much the journal may grow, and from where, until it is too much. */
-  #budget: Budget = { from: 0, limit: 0 };
-  /** The lane of all that is below no handler. */
-  readonly #lane = new Lane();
-  readonly #lanes = new AsyncLocalStorage<Lane>();
 
   /** Puts the kit in place; opens nothing yet. */
   constructor(pool: Pool, clockMs: number) {
@@ -111,17 +96,31 @@ class Kit implements TestPool {
     const stores = storesOf(pool);
     const { queueName, maxResultBytes } = settingsOf(pool);
     this.#broker = new SqliteBroker(IN_MEMORY.path, { now });
-    this.#store = stores.makeStore({ address: IN_MEMORY, now });
+    this.#store = stores.makeStore({
+      address: IN_MEMORY,
+      db: () => memoryDatabase(this.#memory),
+      now,
+    });
+    this.#db = memoryDatabase(this.#memory, { ready: () => this.#open(), parallel: true });
     this.#worker = new KitWorker({
       queue: this.#broker.queue(queueName),
       store: this.#store,
       tasks: pool.tasks,
       maxResultBytes,
       database: () => this.#db,
-      surround: (body) => this.#lanes.run(new Lane(), body),
+    });
+    this.#runner = new Runner({
+      claim: () => this.#claim(),
+      work: (claim, frame) => this.#work(claim, frame),
+      openOf: (agentIds) => this.#openOf(agentIds),
+      refuseMore: (limit) => this.#refuseMore(limit),
+      isClosed: () => this.#closed !== undefined,
     });
     this.#putBack = stores.replace({
-      broker: heardBroker(this.#broker, (agentId) => this.#hear(agentId)),
+      broker: heardBroker(this.#broker, {
+        onWait: (agentId) => this.#runner.hear(agentId),
+        onEnqueue: () => this.#runner.poke(),
+      }),
       store: this.#store,
       open: () => this.#open(),
       now,
@@ -140,16 +139,12 @@ class Kit implements TestPool {
   async run(options: TestPoolRunOptions = {}): Promise<readonly TestRun[]> {
     const limit = limitOf(options);
     await this.#begin();
-    return await this.#turn(this.#here, limit, async () => {
-      const from = this.#journal.length;
-      await this.#runWhile(() => true);
-      return this.#journal.slice(from).filter((run) => run !== undefined);
-    });
+    return await this.#runner.run(limit);
   }
 
   async step(): Promise<TestRun | undefined> {
     await this.#begin();
-    return await this.#turn(this.#here, RUN_LIMIT, () => this.#runNext());
+    return await this.#runner.step();
   }
 
   async enqueued(definition?: TaskDefinition): Promise<readonly EnqueuedTask<never>[]> {
@@ -176,7 +171,7 @@ class Kit implements TestPool {
     this.#refuseClosed();
     this.#nowMs = checkTime(this.#nowMs + toMilliseconds(duration, "duration"), "duration");
     // What somebody waits for may be due only now.
-    for (const wait of this.#waits) this.#serve(wait);
+    this.#runner.poke();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -190,6 +185,9 @@ class Kit implements TestPool {
     await this.#db.destroy();
     await this.#broker.close();
     await this.#store.close();
+    await this.#memory.close();
+    // Whoever still has tasks run gets an error too.
+    this.#runner.poke();
   }
 
   #refuseClosed(): void {
@@ -216,66 +214,31 @@ class Kit implements TestPool {
     await this.#worker.register();
   }
 
-  /** The lane of whoever calls. */
-  get #here(): Lane {
-    return this.#lanes.getStore() ?? this.#lane;
-  }
-
-  #hear(agentId: string): () => void {
-    const wait = { agentId, lane: this.#here };
-    this.#waits.add(wait);
-    this.#serve(wait);
-    return () => this.#waits.delete(wait);
-  }
-
-  /** Does the work when the lane is free; below a handler the limit is that of whoever had it run. */
-  #turn<T>(lane: Lane, limit: number, work: () => Promise<T>): Promise<T> {
-    return lane.do(() => {
-      if (lane === this.#lane) this.#budget = { from: this.#journal.length, limit };
-      return work();
-    });
-  }
-
-  /** Runs what is due until a task has ended that somebody waits for. */
-  async #serve({ agentId, lane }: Wait): Promise<void> {
-    try {
-      await this.#turn(lane, RUN_LIMIT, () => this.#runWhile(() => this.#isOpen(agentId)));
-    } catch (error) {
-      // Disposed of in the middle of it. Anything else ends the test, as every unhandled error does.
-      if (this.#closed === undefined) throw error;
-    }
-  }
-
-  async #isOpen(agentId: string): Promise<boolean> {
-    const row = await this.#store.readRow(agentId);
-    return row !== undefined && !TERMINAL.includes(row.status);
-  }
-
-  async #runWhile(goOn: () => boolean | Promise<boolean>): Promise<void> {
-    while (await goOn()) {
-      if (await this.#runNext() === undefined) return;
-    }
-  }
-
-  async #runNext(): Promise<TestRun | undefined> {
+  async #claim(): Promise<Claim | undefined> {
     this.#refuseClosed();
-    await this.#refuseTooMany();
-    const claim = await this.#worker.claim();
-    if (claim === undefined) return undefined;
-    const place = this.#journal.push(undefined) - 1;
-    await this.#worker.work(claim);
+    return await this.#worker.claim();
+  }
+
+  async #work(claim: Claim, frame: Frame): Promise<TestRun> {
+    await this.#worker.work(claim, frame);
     const { id: agentId, name } = claim;
     const row = await this.#store.readRow(agentId);
-    if (row !== undefined) return this.#journal[place] = testRun(row);
+    if (row !== undefined) return testRun(row);
     throw new ResultExpiredError(
       `Cannot tell what became of task '${name}' (${agentId}): its record was deleted while it ran`,
       { agentId },
     );
   }
 
-  async #refuseTooMany(): Promise<void> {
-    const { from, limit } = this.#budget;
-    if (this.#journal.length - from < limit) return;
+  async #openOf(agentIds: readonly string[]): Promise<ReadonlySet<string>> {
+    this.#refuseClosed();
+    const rows = await this.#store.readRows(agentIds);
+    return new Set(
+      rows.filter(({ status }) => !TERMINAL.includes(status)).map(({ agentId }) => agentId),
+    );
+  }
+
+  async #refuseMore(limit: number): Promise<void> {
     const { waiting } = await this.#worker.depth();
     if (waiting === 0) return;
     throw new AgentexecError(

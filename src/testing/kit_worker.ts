@@ -12,6 +12,7 @@ import type { Database } from "../task/context.ts";
 import type { Task } from "../task/definition.ts";
 import { Run } from "../worker/run.ts";
 import { giveBackUnknown, restoreOrphans } from "../worker/unusual.ts";
+import { type Frame, runInFrame } from "./frame.ts";
 
 /** How often a run asks whether it is to stop; a worker does once a second. */
 const CHECK_EVERY_MS = 20;
@@ -32,8 +33,6 @@ export interface KitWorkerParts {
   readonly maxResultBytes: number;
   /** What handlers see as `db`. */
   readonly database: () => Database;
-  /** Calls what a handler does in its surroundings. */
-  readonly surround: (body: () => Promise<void>) => Promise<void>;
 }
 
 /** One worker, in this process. */
@@ -42,7 +41,9 @@ export class KitWorker {
   readonly #supervisorId = crypto.randomUUID();
   /** What runs, and what ends the questions whether it is to stop. */
   readonly #runs = new Map<Run, StopRepeating>();
-  readonly #working = new Map<string, Promise<void>>();
+  /** The ids of what was claimed and is not settled: the broker takes back what the next claim does not name. */
+  readonly #held = new Set<string>();
+  readonly #working = new Set<Promise<void>>();
   readonly #stopping = new AbortController();
   /** What surrounds whoever enqueues a task, or waits for it, does not reach into a worker. */
   readonly #outside = AsyncLocalStorage.snapshot();
@@ -65,7 +66,7 @@ export class KitWorker {
     return this.#parts.queue.depth();
   }
 
-  /** Takes the next due task; undefined where none is due. */
+  /** Takes the next due task, and holds it; undefined where none is due. One call at a time. */
   async claim(): Promise<Claim | undefined> {
     const { queue } = this.#parts;
     for (;;) {
@@ -73,22 +74,24 @@ export class KitWorker {
       const { claims, orphans } = await queue.claim({
         workerId: this.#workerId,
         slots: 1,
-        holding: [...this.#working.keys()],
+        holding: [...this.#held],
         leaseMs: LEASE_MS,
       });
+      for (const { id } of claims) this.#held.add(id);
       if (orphans.length > 0) await restoreOrphans(orphans, this.#parts);
       if (claims.length > 0 || orphans.length === 0) return claims[0];
     }
   }
 
-  /** Does with a claim what a worker does. */
-  async work(claim: Claim): Promise<void> {
-    const work = this.#settle(claim);
-    this.#working.set(claim.id, work);
+  /** Does with a claim what a worker does; its handler runs in the frame. */
+  async work(claim: Claim, frame: Frame): Promise<void> {
+    const work = this.#settle(claim, frame);
+    this.#working.add(work);
     try {
       await work;
     } finally {
-      this.#working.delete(claim.id);
+      this.#working.delete(work);
+      this.#held.delete(claim.id);
     }
   }
 
@@ -99,15 +102,15 @@ export class KitWorker {
     for (const [run] of runs) run.lose("The test kit was closed");
     // A handler may never end: nothing is asked on its behalf any more.
     await Promise.all(runs.map(([_, stopChecking]) => stopChecking()));
-    await settlesWithin(Promise.allSettled(this.#working.values()), CLOSE_MS);
+    await settlesWithin(Promise.allSettled(this.#working), CLOSE_MS);
   }
 
   get #workerId(): string {
     return `${this.#supervisorId}/0/1`;
   }
 
-  async #settle(claim: Claim): Promise<void> {
-    const { queue, store, tasks, maxResultBytes, database, surround } = this.#parts;
+  async #settle(claim: Claim, frame: Frame): Promise<void> {
+    const { queue, store, tasks, maxResultBytes, database } = this.#parts;
     const task = tasks.get(claim.name);
     if (task === undefined) return await giveBackUnknown(claim, this.#parts);
     const run = new Run(claim, task, {
@@ -125,7 +128,7 @@ export class KitWorker {
     const stopChecking = repeat(CHECK_EVERY_MS, () => this.#check(run));
     this.#runs.set(run, stopChecking);
     try {
-      await this.#outside(() => surround(() => run.execute()));
+      await this.#outside(() => runInFrame(frame, () => run.execute()));
     } finally {
       this.#runs.delete(run);
       await stopChecking();

@@ -1,6 +1,5 @@
 /**
- * Who waits for whom: calls of one lane run one after the other. A handler has a lane of its own, so that what
- * it waits for can run while the lane it runs in is busy with it.
+ * Calls that take turns.
  *
  * @module
  */

@@ -129,8 +129,8 @@ export interface TestPool extends AsyncDisposable {
   /** The time of the kit's clock. Handlers that ask for the time themselves get the real one. */
   readonly now: Date;
   /**
-   * What handlers see as `db`: SQLite in memory, with nothing in it yet, in place of the pool's database. The test
-   * makes the program's own tables in it and looks into them; the library's are elsewhere.
+   * What handlers see as `db`: SQLite in memory, in place of the pool's database. It holds the library's tables, with
+   * the kit's rows in them; the test makes the program's own tables beside these, and looks into all.
    */
   readonly db: Database;
   /**
