@@ -4,6 +4,7 @@
  * @module
  */
 import { type RawBuilder, sql } from "kysely";
+import { checkDate } from "../task/dates.ts";
 import type {
   ActivityMetrics,
   ActivityMetricsOptions,
@@ -53,7 +54,9 @@ export function metricsQuery(
   { since }: ActivityMetricsOptions,
 ): RawBuilder<StoredMetrics> {
   const { dialect } = session;
-  const from = since === undefined ? session.ago(STANDARD_MS) : timeOf(dialect, since);
+  const from = since === undefined
+    ? session.ago(STANDARD_MS)
+    : timeOf(dialect, checkDate(since, "since"));
   const due = sql`case when run_at > queued_at then run_at else queued_at end`;
   const wait = millisecondsBetween(dialect, due, sql`started_at`);
   const run = millisecondsBetween(dialect, sql`started_at`, sql`ended_at`);

@@ -6,6 +6,7 @@
  */
 import type { SqliteDialectConfig } from "kysely";
 import type { DatabaseSync } from "node:sqlite";
+import { types } from "node:util";
 
 /** An open database as Kysely's dialect uses it. */
 export type Opened = Awaited<ReturnType<Extract<SqliteDialectConfig["database"], () => unknown>>>;
@@ -76,14 +77,15 @@ function prepare(database: DatabaseSync, text: string, kept: Kept): Statement {
 }
 
 function isLarge(value: unknown): boolean {
-  return (typeof value === "string" || value instanceof Uint8Array) && value.length > MOST_HELD;
+  return (typeof value === "string" || types.isUint8Array(value)) && value.length > MOST_HELD;
 }
 
 function bindable(parameters: readonly unknown[]): Bindable[] {
   return parameters.map((value) => {
     if (value === undefined) return null;
     if (typeof value === "boolean") return value ? 1 : 0;
-    if (value instanceof Date) return value.toISOString();
+    // One of another realm, such as that of `node:vm`, is no `instanceof Date`.
+    if (types.isDate(value)) return value.toISOString();
     // `node:sqlite` itself refuses what else it cannot store, and says so.
     return value as Bindable;
   });

@@ -5,6 +5,7 @@
  */
 import { v7 } from "uuid";
 import { type Duration, toMilliseconds } from "../clock.ts";
+import { checkDate } from "../task/dates.ts";
 import { kindOf } from "../task/json_text.ts";
 
 /**
@@ -169,14 +170,7 @@ export function dueOf({ delay, runAt }: Pick<EnqueueOptions, "delay" | "runAt">)
     return delayMs === 0 ? {} : { delayMs };
   }
   if (runAt === undefined) return {};
-  if (!(runAt instanceof Date) || Number.isNaN(runAt.getTime())) {
-    throw new TypeError(
-      `Cannot use 'runAt': it must be a valid Date, current value is ${
-        runAt instanceof Date ? "an invalid one" : kindOf(runAt)
-      }`,
-    );
-  }
-  return { runAt };
+  return { runAt: checkDate(runAt, "runAt") };
 }
 
 /** A hundred years: what is later is a mistake in the unit. */

@@ -15,6 +15,7 @@ import {
 import { beforeActing } from "../role.ts";
 import { decodeResult } from "../task/codec.ts";
 import type { TaskDefinition } from "../task/definition.ts";
+import { checkSignal } from "../task/signals.ts";
 import { type CancelOutcome, cancelTask } from "./cancel.ts";
 import type { Stores } from "./stores.ts";
 import { type Progress, readTask, type TaskRef, watchTask } from "./watch.ts";
@@ -237,6 +238,7 @@ class StoredTask<Result> implements TaskHandle<Result> {
   async *progress(
     options: TaskProgressOptions = {},
   ): AsyncGenerator<TaskProgress, void, undefined> {
+    checkSignal(options.signal);
     await beforeActing();
     const signal = options.signal ?? new AbortController().signal;
     let last: Progress | undefined;
@@ -259,8 +261,9 @@ class StoredTask<Result> implements TaskHandle<Result> {
 
   async #ended({ timeout, signal }: TaskWaitOptions): Promise<TaskRow> {
     const timeoutMs = timeout === undefined ? undefined : toMilliseconds(timeout, "timeout");
+    checkSignal(signal);
     await beforeActing();
-    signal?.throwIfAborted();
+    if (signal?.aborted) throw signal.reason;
     const stop = new AbortController();
     let abort = () => {};
     const aborted = new Promise<never>((_, reject) => {

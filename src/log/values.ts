@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { inspect } from "node:util";
+import { inspect, types } from "node:util";
 
 /** What JSON can say. */
 export type Json =
@@ -117,8 +117,9 @@ function liesIn(value: object, at: Position): boolean {
 
 function encodeByKind(value: object, inside: Position): Json {
   if (Array.isArray(value)) return encodeArray(value, inside);
-  if (value instanceof Date) return tagged("date", value.getTime());
-  if (value instanceof Error) return encodeError(value, inside);
+  // Not `instanceof` alone: values of another realm, such as that of `node:vm`, are the same.
+  if (types.isDate(value)) return tagged("date", value.getTime());
+  if (types.isNativeError(value) || value instanceof Error) return encodeError(value, inside);
   if ("toJSON" in value && typeof value.toJSON === "function") {
     return encode(value.toJSON(), inside);
   }

@@ -104,7 +104,8 @@ function grantOf(kind: Kind, value: unknown, cwd: string): Grant | undefined {
 }
 
 function entryOf(kind: Kind, entry: unknown, cwd: string): string {
-  const text = entry instanceof URL ? entry.href : entry;
+  // A URL of another realm is no `instanceof URL`.
+  const text = Object.prototype.toString.call(entry) === "[object URL]" ? String(entry) : entry;
   if (typeof text !== "string" || text === "" || text.includes("\0")) {
     throw new TypeError(
       `Cannot use permissions.${kind}: ${JSON.stringify(text)} is no entry of a list`,

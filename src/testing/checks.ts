@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { types } from "node:util";
 import { wallClockMs } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
 import { Pool } from "../pool/pool.ts";
@@ -34,7 +35,8 @@ export function clockOf(options: TestPoolOptions): number {
   refuseUnknown("make a test kit", options, "clock");
   const { clock } = options;
   if (clock === undefined) return wallClockMs();
-  if (clock instanceof Date) return checkTime(clock.getTime(), "clock");
+  // A Date of another realm, such as that of jsdom, is no `instanceof Date`.
+  if (types.isDate(clock)) return checkTime(Date.prototype.getTime.call(clock), "clock");
   throw new TypeError(
     `Cannot make a test kit: 'clock' must be a Date, current value is ${kindOf(clock)}`,
   );
