@@ -5,7 +5,13 @@
  */
 import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
-import { type Duration, toMilliseconds, withDeadline } from "../clock.ts";
+import {
+  type Duration,
+  monotonicMs,
+  settlesWithin,
+  toMilliseconds,
+  withDeadline,
+} from "../clock.ts";
 import {
   AgentexecError,
   ResultTimeoutError,
@@ -18,6 +24,7 @@ import type { TaskDefinition } from "../task/definition.ts";
 import { checkSignal } from "../task/signals.ts";
 import { type CancelOutcome, cancelTask } from "./cancel.ts";
 import type { Stores } from "./stores.ts";
+import { describeUnended, warnOfWaiting } from "./waiting.ts";
 import { type Progress, readTask, type TaskRef, watchTask } from "./watch.ts";
 
 /**
@@ -189,6 +196,9 @@ export function taskHandle<Result>(
   return new StoredTask<Result>(stores, ref, definition);
 }
 
+/** How long the row may take to be read once the time to wait is up. */
+const LAST_LOOK_MS = 1_000;
+
 class StoredTask<Result> implements TaskHandle<Result> {
   readonly #stores: Stores;
   readonly #ref: TaskRef;
@@ -270,10 +280,14 @@ class StoredTask<Result> implements TaskHandle<Result> {
       abort = () => reject(signal?.reason);
       signal?.addEventListener("abort", abort, { once: true });
     });
+    const late = new ResultTimeoutError("", { agentId: this.agentId });
     try {
       const row = Promise.race([this.#watchToEnd(stop.signal), aborted]);
       if (timeoutMs === undefined) return await row;
-      return await withDeadline(row, { ms: timeoutMs, error: () => this.#tooLate(timeoutMs) });
+      return await withDeadline(row, { ms: timeoutMs, error: () => late });
+    } catch (error) {
+      if (error !== late || timeoutMs === undefined) throw error;
+      return await this.#lastLook(timeoutMs);
     } finally {
       signal?.removeEventListener("abort", abort);
       stop.abort();
@@ -281,19 +295,31 @@ class StoredTask<Result> implements TaskHandle<Result> {
   }
 
   async #watchToEnd(signal: AbortSignal): Promise<TaskRow> {
+    const since = monotonicMs();
     for await (const seen of watchTask(this.#stores, this.#ref, { signal, progress: false })) {
-      if (seen.kind === "row" && TERMINAL.includes(seen.row.status)) return seen.row;
+      if (seen.kind !== "row") continue;
+      if (TERMINAL.includes(seen.row.status)) return seen.row;
+      warnOfWaiting(this.#stores, seen.row, monotonicMs() - since);
     }
     // The wait was ended from outside, and its promise is settled already.
     return await new Promise<never>(() => {});
   }
 
-  #tooLate(timeoutMs: number): ResultTimeoutError {
+  /** The row of a task that ended at the last moment; otherwise the error says how far it is. */
+  async #lastLook(timeoutMs: number): Promise<TaskRow> {
     const { agentId, taskName } = this.#ref;
-    return new ResultTimeoutError(
-      `Cannot wait longer for task '${taskName}' (${agentId}): it has not ended within ${
-        timeoutMs / 1000
-      } s, and goes on`,
+    const seconds = timeoutMs / 1000;
+    const reading = readTask(this.#stores, this.#ref);
+    // A database that does not answer is no reason to wait longer, nor for another error than that of the timeout.
+    const row = await settlesWithin(reading, LAST_LOOK_MS)
+      ? await reading.catch(() => undefined)
+      : undefined;
+    if (row !== undefined && TERMINAL.includes(row.status)) return row;
+    const state = row === undefined
+      ? ""
+      : ` (${describeUnended(row, timeoutMs, this.#stores.now())})`;
+    throw new ResultTimeoutError(
+      `Cannot wait longer for task '${taskName}' (${agentId}): it has not ended within ${seconds} s, and goes on${state}`,
       { agentId },
     );
   }

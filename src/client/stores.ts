@@ -73,6 +73,8 @@ export class Stores {
   #queues = new Map<string, Promise<OpenQueue>>();
   /** Queues that were used, or are served here. */
   readonly #known = new Set<string>();
+  /** What the operator was told of. */
+  readonly #warned = new Set<string>();
   #session = new AbortController();
   #closed = false;
 
@@ -130,6 +132,13 @@ export class Stores {
     const first = !this.#known.has(queueName);
     this.#known.add(queueName);
     return first;
+  }
+
+  /** Whether the operator is to be told of this: the first time, and not if a test kit is attached. */
+  mayWarn(topic: string): boolean {
+    if (this.#replacement !== undefined || this.#warned.has(topic)) return false;
+    this.#warned.add(topic);
+    return true;
   }
 
   /** The time in milliseconds of the Unix epoch, for what is shown. */

@@ -31,7 +31,7 @@ export async function warnOfUnserved(stores: Stores, queue: Queue): Promise<void
 }
 
 /** Through LogTape where the program configured it, else as the runtime shows warnings, on standard error. */
-function warn(text: string): void {
+export function warn(text: string): void {
   if (getConfig() === null) process.emitWarning(text, "AgentexecWarning");
   else emitLine({ category: ["agentexec", "client"], level: "warning", text, properties: {} });
 }

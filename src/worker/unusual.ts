@@ -7,6 +7,7 @@
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Queue } from "../broker/broker.ts";
 import { workerLogger } from "../log/lifecycle.ts";
+import { listClosest } from "../task/closest.ts";
 
 /** The first wait of a task whose name nobody here knows; it doubles. */
 const UNKNOWN_FIRST_MS = 5_000;
@@ -29,7 +30,7 @@ export interface UnusualParts {
  * program may be on its way. After an hour it ends, its context kept in the row.
  */
 export async function giveBackUnknown(claim: Claim, parts: UnusualParts): Promise<void> {
-  const known = [...parts.tasks.keys()].join(", ") || "none";
+  const known = listClosest(claim.name, parts.tasks.keys());
   const problem = `No worker here knows the task '${claim.name}': this pool's tasks are ${known}`;
   if (claim.unknownForMs < UNKNOWN_LIMIT_MS) {
     const delayMs = Math.min(UNKNOWN_FIRST_MS * 2 ** Math.min(claim.unknowns, 10), UNKNOWN_MOST_MS);

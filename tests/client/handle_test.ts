@@ -11,6 +11,7 @@ import {
 import { defineTask } from "../../src/task/definition.ts";
 import { describeError } from "../../src/task/describe_error.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
+import { recordLogs } from "../support/pools.ts";
 import { startRedis } from "../support/servers.ts";
 import { waitFor, within } from "../support/wait.ts";
 import { rawRedis, type RawReply } from "../broker/raw_redis.ts";
@@ -80,11 +81,62 @@ Deno.test("result() with a timeout gives up in time, and the task goes on", asyn
     );
     assertEquals(
       error.message,
-      `Cannot wait longer for task 'ping' (${task.agentId}): it has not ended within 0.02 s, and goes on`,
+      `Cannot wait longer for task 'ping' (${task.agentId}): it has not ended within 0.02 s, and goes on ` +
+        `(still queued, no worker of '${bench.queue.name}' has taken it in 0 s: is it declared there, is a slot free?)`,
     );
   }
   await (await bench.worker()).complete("pong");
   assertEquals(await task.result({ timeout: { minutes: 1 } }), "pong");
+});
+
+Deno.test("result() that gives up says how far the task is", async () => {
+  await using bench = await makeBench();
+  const late = { timeout: { milliseconds: 20 } };
+  const refusal = async (task: { result(options: typeof late): Promise<unknown> }) =>
+    (await assertRejects(() => task.result(late), ResultTimeoutError)).message;
+  const due = new Date("2099-01-01T00:00:00Z");
+  const delayed = await bench.client.enqueue(ping, undefined, { runAt: due });
+  assertMatch(
+    await refusal(delayed),
+    /\(still queued, it is not due before 2099-01-01T00:00:00\.000Z\)$/,
+  );
+  const task = await bench.client.enqueue(ping);
+  const worker = await bench.worker();
+  const claim = await worker.start();
+  await worker.progress(claim, "Halfway", 50);
+  assertMatch(await refusal(task), /0\.02 s, and goes on \(running, attempt 1: Halfway\)$/);
+  const token = await worker.release(claim);
+  await bench.store.write({
+    agentId: task.agentId,
+    token,
+    status: "queued",
+    message: "No worker here knows it",
+  });
+  assertMatch(
+    await refusal(task),
+    /\(still queued, it waits for another try: No worker here knows it\)$/,
+  );
+});
+
+Deno.test("a wait for a task that no worker takes tells the operator once, though many wait", async () => {
+  await using log = await recordLogs();
+  await using bench = await makeBench();
+  const tasks = await bench.client.enqueueMany(ping, [undefined, undefined]);
+  const later = await bench.client.enqueue("later", 1, { delay: { days: 1 } });
+  const stop = new AbortController();
+  const waits = [...tasks.map((task) => task.result()), later.result({ signal: stop.signal })];
+  const ended = Promise.allSettled(waits);
+  const told = () => log.messages().filter((line) => line.startsWith("Task "));
+  await waitFor(() => told().length > 0, { what: "the warning", timeoutMs: 60_000 });
+  const worker = await bench.worker();
+  for (const _ of tasks) await worker.complete();
+  stop.abort();
+  await within(ended, { what: "the waits to end" });
+  assertEquals(told().length, 1);
+  assertMatch(
+    told()[0] ?? "",
+    /^Task 'ping' \(\S+\) is still queued, no worker of 'q-\S+' has taken it in \d+(\.\d)? s: is it declared/,
+  );
 });
 
 Deno.test("result() ends with its signal's reason", async () => {
