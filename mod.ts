@@ -48,6 +48,8 @@
  */
 export {
   type ActivityDetail,
+  type ActivityDetailOptions,
+  type ActivityFailure,
   type ActivityFilter,
   type ActivityItem,
   type ActivityKind,
@@ -55,9 +57,11 @@ export {
   type ActivityLogEntry,
   type ActivityMetrics,
   type ActivityMetricsOptions,
+  type ActivityOrder,
   type ActivityPage,
   type ActivityStatus,
   type ActivityTimes,
+  type MetadataFilter,
   type TaskMetrics,
 } from "./src/activity/activity.ts";
 export {
@@ -76,6 +80,7 @@ export { type EnqueueManyOptions, type EnqueueOptions } from "./src/client/enque
 export {
   type TaskEndStatus,
   type TaskHandle,
+  type TaskHandleOptions,
   type TaskProgress,
   type TaskProgressOptions,
   type TaskWaitOptions,

@@ -35,6 +35,30 @@ export type ActivityStatus = "queued" | "running" | "complete" | "error" | "canc
 export const TERMINAL: readonly ActivityStatus[] = ["complete", "error", "canceled"];
 
 /**
+ * What went wrong, in parts. The names are those of the errors that handlers threw, and of the library's own:
+ * `ValidationError` (a context or result that its schema refuses), `WorkerCrashError` (its process died too often),
+ * `TaskLostError` (its host went away too often), `UnknownTaskError` (no worker knew its name for an hour) and
+ * `EnqueueError` (the broker did not accept it).
+ *
+ * @example
+ * ```ts
+ * import type { ActivityFailure } from "@agentexec/core";
+ *
+ * function isOurs({ name }: ActivityFailure): boolean {
+ *   return name !== "WorkerCrashError" && name !== "TaskLostError";
+ * }
+ * ```
+ */
+export interface ActivityFailure {
+  /** The error's name; `"Error"` if something else than an error was thrown. */
+  readonly name: string;
+  /** Its message, at most 16 KiB. */
+  readonly message: string;
+  /** Its own stack without those of its causes, at most 16 KiB; null if it has none. */
+  readonly stack: string | null;
+}
+
+/**
  * An activity as lists show it: without context, result and log.
  *
  * @example
@@ -73,6 +97,11 @@ export interface ActivityItem {
   readonly percentage: number | null;
   /** What went wrong: the error with its causes; null where nothing did. */
   readonly error: string | null;
+  /**
+   * The same error in parts; null if nothing went wrong, or if a version of the library wrote it that kept the text
+   * alone.
+   */
+  readonly failure: ActivityFailure | null;
   /** When a delayed task is due; null where it was due at once. */
   readonly runAt: Date | null;
   /** When it was made. */
@@ -83,6 +112,8 @@ export interface ActivityItem {
   readonly startedAt: Date | null;
   /** When it ended. */
   readonly endedAt: Date | null;
+  /** When anything of it last changed. */
+  readonly updatedAt: Date;
 }
 
 /**
@@ -129,11 +160,30 @@ export interface ActivityLogEntry {
 export interface ActivityDetail extends ActivityItem {
   /** The context as stored; null where it takes none or is not stored. */
   readonly context: unknown;
-  /** The result as stored; null where there is none. */
+  /**
+   * The result as stored; null where there is none. The order of its keys is that of the database: SQLite keeps the
+   * handler's, Postgres its own.
+   */
   readonly result: unknown;
   /** Its log, oldest first. */
   readonly log: readonly ActivityLogEntry[];
 }
+
+/**
+ * Members of the metadata and the values that they must have. Names are 1 to 64 letters, digits, `_`, `.` or `-`;
+ * values are strings, finite numbers, booleans or null.
+ *
+ * @example
+ * ```ts
+ * import { Client, type MetadataFilter } from "@agentexec/core";
+ *
+ * async function show(client: Client, agentId: string, org: string) {
+ *   const metadata: MetadataFilter = { org };
+ *   return await client.activity.detail(agentId, { metadata });
+ * }
+ * ```
+ */
+export type MetadataFilter = Readonly<Record<string, string | number | boolean | null>>;
 
 /**
  * Which activities. Each member narrows further.
@@ -158,12 +208,48 @@ export interface ActivityFilter {
   readonly queue?: string;
   /** Only tasks, or only records. */
   readonly kind?: ActivityKind;
+  /** Only those whose metadata has each of these members with this very value. */
+  readonly metadata?: MetadataFilter;
   /**
-   * Only those whose metadata has each of these members with this very value. Names are 1 to 64 letters,
-   * digits, `_`, `.` or `-`; values are strings, finite numbers, booleans or null.
+   * Only those that failed by an error of this name, such as `"TypeError"`: the `name` of their
+   * {@linkcode ActivityItem.failure}.
    */
-  readonly metadata?: Readonly<Record<string, string | number | boolean | null>>;
+  readonly errorName?: string;
+  /** Only those with one of these ids. */
+  readonly agentIds?: readonly string[];
+  /** Only those created at or after this time. */
+  readonly createdAfter?: Date;
+  /** Only those created before this time. */
+  readonly createdBefore?: Date;
 }
+
+/** The names of the members of a filter. */
+export const FILTER_OPTIONS: readonly (keyof ActivityFilter)[] = [
+  "status",
+  "taskName",
+  "queue",
+  "kind",
+  "metadata",
+  "errorName",
+  "agentIds",
+  "createdAfter",
+  "createdBefore",
+];
+
+/**
+ * The order of a list: the newest first, or what runs, then what waits, then the rest, each newest first.
+ *
+ * @example
+ * ```ts
+ * import { type ActivityOrder, Client } from "@agentexec/core";
+ *
+ * async function board(client: Client) {
+ *   const order: ActivityOrder = "active";
+ *   return (await client.activity.list({ order })).items;
+ * }
+ * ```
+ */
+export type ActivityOrder = "newest" | "active";
 
 /**
  * Which page of which activities.
@@ -191,6 +277,44 @@ export interface ActivityListOptions extends ActivityFilter {
    * @default {undefined} (the first page)
    */
   readonly after?: string | null;
+  /**
+   * `"newest"`: the newest first. `"active"`: what runs, then what waits, then the rest, the newest of each first,
+   * all as it was when the first page was read: an activity that moves on between two pages stays in its place and
+   * is met once.
+   *
+   * @default {"newest"}
+   */
+  readonly order?: ActivityOrder;
+}
+
+/** The names of the options of a list. */
+export const LIST_OPTIONS: readonly (keyof ActivityListOptions)[] = [
+  ...FILTER_OPTIONS,
+  "limit",
+  "after",
+  "order",
+];
+
+/**
+ * Whose activity.
+ *
+ * @example
+ * ```ts
+ * import { type ActivityDetailOptions, Client } from "@agentexec/core";
+ *
+ * async function show(client: Client, agentId: string, org: string) {
+ *   const options: ActivityDetailOptions = { metadata: { org } };
+ *   return await client.activity.detail(agentId, options);
+ * }
+ * ```
+ */
+export interface ActivityDetailOptions {
+  /**
+   * What its metadata must have; of another one it is as if there was none of its id.
+   *
+   * @default {undefined} (whatever it has)
+   */
+  readonly metadata?: MetadataFilter | undefined;
 }
 
 /**

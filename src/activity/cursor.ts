@@ -4,7 +4,7 @@
  * @module
  */
 
-import { validate as isUuid } from "uuid";
+import { isAgentId } from "../task/agent_id.ts";
 
 /** The last activity of a page. */
 export interface Position {
@@ -14,34 +14,69 @@ export interface Position {
   readonly agentId: string;
 }
 
+/** The last activity of a page of the order `active`. */
+export interface ActivePosition extends Position {
+  /** Its group: 0 for what ran, 1 for what waited, 2 for the rest. */
+  readonly group: number;
+  /** When the first page was read, by the database's clock: the groups are those of that moment. */
+  readonly asOf: string;
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z$/;
+
 /** A position as text. */
 export function encodeCursor({ createdAt, agentId }: Position): string {
-  return btoa(`${createdAt} ${agentId}`).replaceAll("=", "").replaceAll("+", "-").replaceAll(
-    "/",
-    "_",
-  );
+  return encode([createdAt, agentId]);
+}
+
+/** A position in the order `active` as text. */
+export function encodeActiveCursor({ group, asOf, createdAt, agentId }: ActivePosition): string {
+  return encode([String(group), asOf, createdAt, agentId]);
 }
 
 /**
  * The position of a text.
  *
- * @throws {RangeError} If it is no cursor.
+ * @throws {RangeError} If it is no cursor, or one of the order `active`.
  */
 export function decodeCursor(text: string): Position {
-  const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z) (\S+)$/.exec(plain(text));
-  const [, createdAt, agentId] = match ?? [];
-  const isTime = createdAt !== undefined && !Number.isNaN(Date.parse(createdAt));
-  if (!isTime || agentId === undefined || !isUuid(agentId)) {
-    throw new RangeError("Cannot list activities: 'after' must be the 'next' of the page before");
-  }
+  const [createdAt = "", agentId, ...rest] = decode(text);
+  if (!isTime(createdAt) || !isAgentId(agentId) || rest.length > 0) throw noCursor();
   return { createdAt, agentId };
 }
 
-function plain(text: string): string {
+/**
+ * The position of a text in the order `active`.
+ *
+ * @throws {RangeError} If it is no cursor, or one of another order.
+ */
+export function decodeActiveCursor(text: string): ActivePosition {
+  const [group = "", asOf = "", createdAt = "", agentId, ...rest] = decode(text);
+  const isCursor = /^[012]$/.test(group) && isTime(asOf) && isTime(createdAt) && rest.length === 0;
+  if (!isCursor || !isAgentId(agentId)) throw noCursor();
+  return { group: Number(group), asOf, createdAt, agentId };
+}
+
+function noCursor(): RangeError {
+  return new RangeError(
+    "Cannot list activities: 'after' must be the 'next' of the page before, in the same order",
+  );
+}
+
+function isTime(text: string): boolean {
+  return TIME.test(text) && !Number.isNaN(Date.parse(text));
+}
+
+function encode(parts: readonly string[]): string {
+  return btoa(parts.join(" ")).replaceAll("=", "").replaceAll("+", "-").replaceAll("/", "_");
+}
+
+function decode(text: string): readonly string[] {
+  if (typeof text !== "string") return [];
   try {
-    return atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+    return atob(text.replaceAll("-", "+").replaceAll("_", "/")).split(" ");
   } catch {
     // No base64, so no cursor: the caller says so.
-    return "";
+    return [];
   }
 }

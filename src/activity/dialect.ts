@@ -42,9 +42,15 @@ export function jsonText(dialect: Dialect, column: string): RawBuilder<string | 
   return dialect === "postgres" ? sql`${sql.ref(column)}::text` : sql`${sql.ref(column)}`;
 }
 
-/** A point in time as a value of a time column. */
+/** The first and the last time that both databases read and compare as text. */
+const FIRST_MS = Date.parse("0001-01-01T00:00:00.000Z");
+const LAST_MS = Date.parse("9999-12-31T23:59:59.999Z");
+
+/** A point in time as a value of a time column; one beyond the years 1 to 9999 as their first or last moment. */
 export function timeOf(dialect: Dialect, time: Date | undefined): RawBuilder<unknown> {
-  const text = time?.toISOString() ?? null;
+  const text = time === undefined
+    ? null
+    : new Date(Math.min(Math.max(time.getTime(), FIRST_MS), LAST_MS)).toISOString();
   return dialect === "postgres" ? sql`cast(${text}::text as timestamptz)` : sql`${text}`;
 }
 

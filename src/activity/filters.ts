@@ -4,9 +4,12 @@
  * @module
  */
 import { type Expression, expressionBuilder, type RawBuilder, sql } from "kysely";
+import { isAgentId } from "../task/agent_id.ts";
+import { checkDate } from "../task/dates.ts";
+import { kindOf } from "../task/json_text.ts";
 import { isStorable } from "../task/text.ts";
-import type { ActivityFilter } from "./activity.ts";
-import type { Dialect } from "./dialect.ts";
+import type { ActivityFilter, ActivityKind, ActivityStatus, MetadataFilter } from "./activity.ts";
+import { type Dialect, idIn, timeOf } from "./dialect.ts";
 
 const KEY = /^[A-Za-z0-9_.-]{1,64}$/;
 
@@ -20,21 +23,78 @@ export function checkMetadataKey(key: string, doing: string): void {
   );
 }
 
+const STATUSES: readonly ActivityStatus[] = ["queued", "running", "complete", "error", "canceled"];
+const KINDS: readonly ActivityKind[] = ["task", "record"];
+
 /** What no row meets. */
 const NEVER = sql`1 = 0`;
 
 /** The condition of a filter. */
 export function whereOf(dialect: Dialect, filter: ActivityFilter): RawBuilder<unknown> {
-  const { status, taskName, queue, kind, metadata } = filter;
+  const { status, taskName, queue, kind, metadata, errorName, agentIds } = filter;
   const conditions: RawBuilder<unknown>[] = [];
-  if (status !== undefined) conditions.push(oneOf("status", [status].flat()));
+  if (status !== undefined) {
+    conditions.push(oneOf("status", known("status", [status].flat(), STATUSES)));
+  }
   if (taskName !== undefined) conditions.push(oneOf("task_name", [taskName]));
   if (queue !== undefined) conditions.push(oneOf("queue", [queue]));
-  if (kind !== undefined) conditions.push(oneOf("kind", [kind]));
+  if (kind !== undefined) conditions.push(oneOf("kind", known("kind", [kind], KINDS)));
+  if (errorName !== undefined) {
+    conditions.push(sql`${oneOf("error_name", [errorName])} and error is not null`);
+  }
+  if (agentIds !== undefined) conditions.push(idOneOf(dialect, checkIds(agentIds)));
+  const times = [["createdAfter", sql`>=`], ["createdBefore", sql`<`]] as const;
+  for (const [option, compared] of times) {
+    const time = filter[option];
+    if (time === undefined) continue;
+    conditions.push(sql`created_at ${compared} ${timeOf(dialect, checkDate(time, option))}`);
+  }
+  if (metadata !== undefined) checkMetadataFilter(metadata);
   for (const [key, value] of Object.entries(metadata ?? {})) {
     conditions.push(member(dialect, key, value));
   }
   return conditions.length === 0 ? sql`1 = 1` : sql.join(conditions, sql` and `);
+}
+
+/** What is misspelt would find nothing in silence. */
+function known<T extends string>(
+  option: string,
+  values: readonly T[],
+  allowed: readonly T[],
+): readonly T[] {
+  for (const value of values) {
+    if (allowed.includes(value)) continue;
+    throw new TypeError(
+      `Cannot filter by '${option}': it must be one of ${allowed.join(", ")}, current value is ${
+        JSON.stringify(value) ?? String(value)
+      }`,
+    );
+  }
+  return values;
+}
+
+function checkIds(ids: readonly string[]): readonly string[] {
+  if (!Array.isArray(ids)) {
+    throw new TypeError(
+      `Cannot filter by 'agentIds': it must be an array of UUIDs, current value is ${kindOf(ids)}`,
+    );
+  }
+  for (const [index, id] of ids.entries()) {
+    if (isAgentId(id)) continue;
+    throw new TypeError(
+      `Cannot filter by 'agentIds': agentIds[${index}] must be a UUID, current value is ${
+        typeof id === "string" ? JSON.stringify(id.slice(0, 60)) : kindOf(id)
+      }`,
+    );
+  }
+  return ids.map((id) => id.toLowerCase());
+}
+
+/** One parameter, however many: Postgres takes no more than 65,535 of them. */
+function idOneOf(dialect: Dialect, ids: readonly string[]): RawBuilder<unknown> {
+  return dialect === "postgres"
+    ? sql`agent_id = any(cast(${`{${ids.join(",")}}`}::text as uuid[]))`
+    : idIn(dialect, ids);
 }
 
 function oneOf(column: string, values: readonly string[]): RawBuilder<unknown> {
@@ -49,15 +109,34 @@ function oneOf(column: string, values: readonly string[]): RawBuilder<unknown> {
   return storable.length === 0 ? NEVER : sql`${sql.ref(column)} in (${sql.join(storable)})`;
 }
 
-function member(dialect: Dialect, key: string, value: unknown): RawBuilder<unknown> {
-  checkMetadataKey(key, "filter by metadata");
-  const scalar = value === null || typeof value === "boolean" || typeof value === "string" ||
-    (typeof value === "number" && Number.isFinite(value));
-  if (!scalar) {
+/** Refuses a filter on the metadata that cannot be meant. */
+export function checkMetadataFilter(filter: MetadataFilter): void {
+  if (typeof filter !== "object" || filter === null || Array.isArray(filter)) {
+    throw new TypeError(
+      "Cannot filter by metadata: the filter must be an object of members and their values",
+    );
+  }
+  for (const [key, value] of Object.entries(filter)) {
+    checkMetadataKey(key, "filter by metadata");
+    const scalar = value === null || typeof value === "boolean" || typeof value === "string" ||
+      (typeof value === "number" && Number.isFinite(value));
+    if (scalar) continue;
     throw new TypeError(
       `Cannot filter by metadata: the value of '${key}' must be a string, a finite number, a boolean or null`,
     );
   }
+}
+
+/** Whether metadata has each member of a filter with its very value, as the condition in SQL decides it. */
+export function meetsMetadata(json: string, filter: MetadataFilter): boolean {
+  const metadata: Record<string, unknown> = JSON.parse(json);
+  return Object.entries(filter).every(([key, value]) =>
+    // As JSON, so that 0 and -0 are one number.
+    Object.hasOwn(metadata, key) && JSON.stringify(metadata[key]) === JSON.stringify(value)
+  );
+}
+
+function member(dialect: Dialect, key: string, value: unknown): RawBuilder<unknown> {
   if (typeof value === "string" && !isStorable(value)) return NEVER;
   const json = JSON.stringify(value);
   // The arrow of SQLite gives the member's JSON as it was stored, so that 1, "1" and true stay apart.

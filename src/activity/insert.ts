@@ -95,9 +95,9 @@ async function makePostgres(session: Session, rows: readonly NewTaskRow[], messa
   const { rows: made } = await sql<{ agent_id: string }>`
     with made as (
       insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
-        context, metadata, message, parent_id, run_at, created_at, queued_at)
+        context, metadata, message, parent_id, run_at, created_at, queued_at, updated_at)
       select agent_id, 'task', queue, broker_id, task_name, 'queued', 0,
-        context::jsonb, metadata::jsonb, ${message}::text, parent_id, run_at, now(), now()
+        context::jsonb, metadata::jsonb, ${message}::text, parent_id, run_at, now(), now(), now()
       from jsonb_to_recordset(cast(${inputOf(rows, String)}::text as jsonb)) as x(
         agent_id uuid, queue text, broker_id text, task_name text, context text, metadata text,
         parent_id uuid, run_at timestamptz
@@ -119,10 +119,10 @@ async function makeSqlite(session: Session, rows: readonly NewTaskRow[], message
   return await session.transaction(async (db) => {
     const { rows: made } = await sql<{ agent_id: string }>`
       insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
-        context, metadata, message, parent_id, run_at, created_at, queued_at)
+        context, metadata, message, parent_id, run_at, created_at, queued_at, updated_at)
       select value->>'agent_id', 'task', value->>'queue', value->>'broker_id', value->>'task_name',
         'queued', 0, json(value->>'context'), json(value->>'metadata'), ${message},
-        value->>'parent_id', value->>'run_at', ${now}, ${now}
+        value->>'parent_id', value->>'run_at', ${now}, ${now}, ${now}
       from json_each(${inputOf(rows, plainJson)}) where true
       on conflict (agent_id) do nothing returning agent_id`.execute(db);
     const ids = made.map((row) => row.agent_id);
@@ -159,8 +159,9 @@ async function settleKnown(
     }
     if (reopened.length > 0) {
       await sql`
-        update ${session.activity} set status = 'queued', error = null, message = ${message},
-          queued_at = ${session.now()}, ended_at = null
+        update ${session.activity} set status = 'queued', error = null, error_name = null,
+          error_detail = null, message = ${message}, queued_at = ${session.now()},
+          updated_at = ${session.now()}, ended_at = null
         where ${idIn(session.dialect, reopened)}`.execute(db);
       await addLine(session, db, { ids: reopened, status: "queued", message });
     }

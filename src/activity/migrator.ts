@@ -13,9 +13,10 @@ import { metadataMember } from "./filters.ts";
 import { ended } from "./migrations/ended.ts";
 import { initial } from "./migrations/initial.ts";
 import type { Migration, MigrationContext } from "./migrations/migration.ts";
+import { records } from "./migrations/records.ts";
 
 /** All of them, in order. */
-export const MIGRATIONS: readonly Migration[] = [initial, ended];
+export const MIGRATIONS: readonly Migration[] = [initial, ended, records];
 
 /** How often a migrator that lost a race looks again. */
 const RACES = 20;
@@ -166,14 +167,17 @@ async function readApplied(context: MigrationContext): Promise<readonly Applied[
 }
 
 /**
- * Ours are made in one transaction with the bookkeeping: where that is not there even after a table was
- * seen, the table is another program's.
+ * Ours are made in one transaction with the bookkeeping: where that does not name their migration even after a table
+ * was seen, the table is another program's.
  */
 async function refuseForeign(context: MigrationContext): Promise<void> {
-  for (const name of ["activity", "activity_log"]) {
-    if (!await exists(context, name)) continue;
-    if (await readApplied(context) === undefined) {
-      throw foreign(context, `${context.prefix}${name}`);
+  for (const { id, tables } of MIGRATIONS) {
+    for (const name of tables) {
+      if (!await exists(context, name)) continue;
+      const applied = await readApplied(context) ?? [];
+      if (!applied.some((each) => each.id === id)) {
+        throw foreign(context, `${context.prefix}${name}`);
+      }
     }
   }
 }

@@ -4,10 +4,11 @@
  * @module
  */
 import { type Kysely, sql } from "kysely";
-import { ActivityOwnedError, AgentexecError } from "../errors.ts";
+import { ActivityOwnedError, AgentexecError, TaskConflictError } from "../errors.ts";
 import { sanitizeText } from "../task/text.ts";
 import type { ActivityStatus } from "./activity.ts";
 import { jsonOf, plainJson } from "./dialect.ts";
+import { detailJson, ERROR_BYTES } from "./error_text.ts";
 import type { Session } from "./session.ts";
 
 /** A record to be made. */
@@ -41,7 +42,6 @@ export interface RecordChange {
 }
 
 const MESSAGE_BYTES = 1_024;
-const ERROR_BYTES = 16 * 1_024;
 
 /** Makes a record; it is `queued` until its first update, which makes it `running`. Answers with its id. */
 export async function createRecord(session: Session, record: NewRecordRow): Promise<string> {
@@ -51,14 +51,37 @@ export async function createRecord(session: Session, record: NewRecordRow): Prom
   const now = session.now();
   await session.transaction(async (db) => {
     const { rows } = await sql`
-      insert into ${session.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at)
+      insert into ${session.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at,
+        updated_at)
       values (${agentId}, 'record', ${record.taskName}, 'queued', ${
       jsonOf(dialect, plainJson(record.metadata ?? "{}"))
-    }, ${message}, ${now}, ${now})
+    }, ${message}, ${now}, ${now}, ${now})
       on conflict do nothing returning agent_id`.execute(db);
     if (rows.length > 0) await addLine(session, db, { agentId, status: "queued", message });
+    else await refuseOther(session, db, record);
   });
   return agentId;
+}
+
+/** A record of this id and name was made before, perhaps by a try whose answer was lost. Anything else is another's. */
+async function refuseOther(
+  session: Session,
+  db: Kysely<unknown>,
+  { agentId, taskName }: NewRecordRow,
+): Promise<void> {
+  const { rows } = await sql<{ kind: string; task_name: string }>`
+    select kind, task_name from ${session.activity} where agent_id = ${agentId}`.execute(db);
+  const [other] = rows;
+  if (other === undefined) {
+    throw new AgentexecError(
+      `Cannot create activity ${agentId}: its row is there and is not, something deletes it`,
+    );
+  }
+  if (other.kind === "record" && other.task_name === taskName) return;
+  throw new TaskConflictError(
+    `Cannot create activity '${taskName}' as ${agentId}: the id is that of the ${other.kind} '${other.task_name}'`,
+    { agentId },
+  );
 }
 
 /**
@@ -73,6 +96,7 @@ export async function changeRecord(
   agentId: string,
   change: RecordChange,
 ): Promise<void> {
+  const { dialect } = session;
   const now = session.now();
   const { status, percentage = null } = change;
   const message = cut(change.message, MESSAGE_BYTES);
@@ -83,7 +107,13 @@ export async function changeRecord(
       update ${session.activity} set status = ${status},
         message = coalesce(${message}, message),
         percentage = coalesce(${percentage}, percentage),
-        error = coalesce(${error}, error),
+        ${
+      error === null ? sql`` : sql`error = ${error}, error_name = ${"Error"},
+        error_detail = ${
+        jsonOf(dialect, detailJson({ name: "Error", message: error, stack: null }))
+      },`
+    }
+        updated_at = ${now},
         started_at = coalesce(started_at, ${now}),
         ended_at = ${ends ? now : sql`ended_at`}
       where agent_id = ${agentId} and kind = 'record' and status in ('queued', 'running')

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ActivityKind, ActivityStatus } from "./activity.ts";
+import type { ActivityFailure, ActivityKind, ActivityStatus } from "./activity.ts";
 
 /** A row to be made for a task. */
 export interface NewTaskRow {
@@ -58,6 +58,8 @@ export interface ActivityWrite {
   readonly result?: string;
   /** What went wrong. */
   readonly error?: string;
+  /** The same in parts. */
+  readonly failure?: ActivityFailure;
   /** Counters that changed. */
   readonly counters?: {
     readonly attempt?: number;

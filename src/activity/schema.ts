@@ -62,6 +62,10 @@ export interface ActivityTable {
   result: unknown;
   /** What went wrong. */
   error: string | null;
+  /** The name of the error that it failed by. */
+  error_name: string | null;
+  /** Its `message` and `stack`; the stack is null if it has none. */
+  error_detail: unknown;
   /** How far it says it is. */
   percentage: number | null;
   /** The newest message. */
@@ -78,6 +82,8 @@ export interface ActivityTable {
   started_at: StoredTime | null;
   /** When it ended. */
   ended_at: StoredTime | null;
+  /** When it last changed. */
+  updated_at: StoredTime | null;
 }
 
 /**

@@ -9,6 +9,7 @@ import type { ActivityMessages } from "../config.ts";
 import type { Database } from "../task/context.ts";
 import type {
   ActivityDetail,
+  ActivityDetailOptions,
   ActivityFilter,
   ActivityListOptions,
   ActivityMetrics,
@@ -27,7 +28,8 @@ import { checkMetadataKey } from "./filters.ts";
 import { insertTasks } from "./insert.ts";
 import { readMetrics } from "./metrics.ts";
 import { checkMigrated, migrate } from "./migrator.ts";
-import { countActivities, listActivities, readDetail } from "./queries.ts";
+import { listActivities } from "./pages.ts";
+import { countActivities, readDetail } from "./queries.ts";
 import { changeRecord, createRecord, type NewRecordRow, type RecordChange } from "./records.ts";
 import { RowReader } from "./row_reader.ts";
 import { Session } from "./session.ts";
@@ -174,8 +176,8 @@ export class ActivityStore {
   }
 
   /** One activity with its log; undefined where there is none. */
-  detail(id: string): Promise<ActivityDetail | undefined> {
-    return this.#retrying("read an activity", () => readDetail(this.#session, id));
+  detail(id: string, options: ActivityDetailOptions = {}): Promise<ActivityDetail | undefined> {
+    return this.#retrying("read an activity", () => readDetail(this.#session, id, options));
   }
 
   /** How many there are, counted to 10,000. */
@@ -193,13 +195,10 @@ export class ActivityStore {
     return this.#retrying("read metrics", () => readMetrics(this.#session, options));
   }
 
-  /** Makes a record of the program's own; answers with its id. */
-  createRecord(record: Omit<NewRecordRow, "agentId">): Promise<string> {
-    const agentId = uuid();
-    return this.#retrying(
-      "create an activity",
-      () => createRecord(this.#session, { message: this.#messages.create, ...record, agentId }),
-    );
+  /** Makes a record of the program's own, under a new id if it brings none; returns the id. */
+  createRecord(record: Omit<NewRecordRow, "agentId"> & { agentId?: string }): Promise<string> {
+    const made = { message: this.#messages.create, agentId: uuid(), ...record };
+    return this.#retrying("create an activity", () => createRecord(this.#session, made));
   }
 
   /** Brings a record on. */
@@ -208,17 +207,26 @@ export class ActivityStore {
   }
 
   /** Ends a record well. */
-  completeRecord(id: string, message?: string): Promise<void> {
+  completeRecord(
+    id: string,
+    message?: string,
+    { percentage }: Pick<RecordProgress, "percentage"> = {},
+  ): Promise<void> {
     return this.#change(id, {
       status: "complete",
       message: message ?? this.#messages.complete,
-      percentage: 100,
+      percentage: percentage ?? 100,
     });
   }
 
   /** Ends a record in an error. */
-  failRecord(id: string, error: string): Promise<void> {
+  failRecord(
+    id: string,
+    error: string,
+    { percentage }: Pick<RecordProgress, "percentage"> = {},
+  ): Promise<void> {
     return this.#change(id, {
+      percentage,
       status: "error",
       message: this.#messages.error.replaceAll("{error}", () => error),
       error,

@@ -8,6 +8,7 @@ import type { ActivityStatus } from "./activity.ts";
 import type { RowState, TaskRow } from "./rows.ts";
 import {
   idIn,
+  jsonOf,
   jsonText,
   millisecondsBetween,
   numberText,
@@ -15,6 +16,7 @@ import {
   toDateOrNull,
   toNumberOrNull,
 } from "./dialect.ts";
+import { detailJson } from "./error_text.ts";
 import {
   addLine,
   idText,
@@ -28,6 +30,8 @@ import type { Session } from "./session.ts";
 
 const REFUSED_MESSAGE = "Not accepted by the broker";
 const CANCELED_MESSAGE = "Canceled";
+/** The name of the error that the caller of `enqueue` gets. */
+const REFUSED = { name: "EnqueueError", message: REFUSED_MESSAGE, stack: null };
 
 /** A live task, as `cancelPending` looks at it. */
 export interface LiveTask {
@@ -62,7 +66,10 @@ export async function refuseTasks(
     if (open.length > 0) {
       await sql`
         update ${session.activity} set status = 'error', error = ${NOT_ACCEPTED}, message = ${REFUSED_MESSAGE},
-          ended_at = ${session.now()}
+          error_name = ${REFUSED.name}, error_detail = ${
+        jsonOf(session.dialect, detailJson(REFUSED))
+      },
+          ended_at = ${session.now()}, updated_at = ${session.now()}
         where ${idIn(session.dialect, open)}`.execute(db);
       await addLine(session, db, { ids: open, status: "error", message: REFUSED_MESSAGE });
     }
@@ -141,7 +148,7 @@ async function cancelLocked(
     if (due.length > 0) {
       await sql`
         update ${session.activity} set status = 'canceled', token = ${tokenOf(session, token)},
-          message = ${CANCELED_MESSAGE}, ended_at = ${session.now()}
+          message = ${CANCELED_MESSAGE}, ended_at = ${session.now()}, updated_at = ${session.now()}
         where ${idIn(session.dialect, due)}`.execute(db);
       await addLine(session, db, {
         ids: due,

@@ -6,6 +6,7 @@
  */
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { ActivityStatus } from "./activity.ts";
+import { detailJson } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { idIn } from "./dialect.ts";
 import type { Session } from "./session.ts";
@@ -52,7 +53,7 @@ async function writePostgres(
     with input as materialized (
       select x.* from jsonb_to_recordset(cast(${inputOf(writes)}::text as jsonb)) as x(
         agent_id uuid, token bigint, seq int, status text, message text, percentage double precision,
-        result text, error text, attempt int, failures int, crashes int, lapses int
+        result text, error text, error_name text, error_detail text, attempt int, failures int, crashes int, lapses int
       )
       where ${lenient ? sql`set_config('synchronous_commit', 'off', true) is not null` : sql`true`}
     ), locked as materialized (
@@ -69,7 +70,9 @@ async function writePostgres(
       from input i join locked l on l.agent_id = i.agent_id
     ), changed as (
       update ${session.activity} as a set
-        ${changes(sql`i.result::jsonb`, sql`now()`)}
+        ${
+    changes({ result: sql`i.result::jsonb`, detail: sql`i.error_detail::jsonb`, now: sql`now()` })
+  }
       from judged i
       where a.agent_id = i.agent_id and i.verdict = 'write'
     ), logged as (
@@ -86,9 +89,19 @@ async function writePostgres(
   );
 }
 
+interface Changed {
+  /** The result as a value of its column. */
+  readonly result: RawBuilder<unknown>;
+  /** The failure's message and stack as a value of theirs. */
+  readonly detail: RawBuilder<unknown>;
+  /** The time. */
+  readonly now: RawBuilder<unknown>;
+}
+
 /** What a write `i` makes of a row `a`. */
-function changes(result: RawBuilder<unknown>, now: RawBuilder<unknown>): RawBuilder<unknown> {
+function changes({ result, detail, now }: Changed): RawBuilder<unknown> {
   return sql`
+    updated_at = ${now},
     token = i.token,
     status = coalesce(i.status, a.status),
     message = coalesce(i.message, a.message),
@@ -98,6 +111,8 @@ function changes(result: RawBuilder<unknown>, now: RawBuilder<unknown>): RawBuil
       else coalesce(i.percentage, a.percentage) end,
     result = coalesce(${result}, a.result),
     error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
+    error_name = case when i.status = 'complete' or i.error is not null then i.error_name else a.error_name end,
+    error_detail = case when i.status = 'complete' or i.error is not null then ${detail} else a.error_detail end,
     attempt = coalesce(i.attempt, a.attempt),
     failures = coalesce(i.failures, a.failures),
     crashes = coalesce(i.crashes, a.crashes),
@@ -109,11 +124,15 @@ function changes(result: RawBuilder<unknown>, now: RawBuilder<unknown>): RawBuil
 
 /** The writes as one JSON text. A result goes in as text, so that a result of null is one. */
 function inputOf(writes: readonly NumberedWrite[]): string {
-  return JSON.stringify(writes.map(({ agentId, counters, closesAttempt: _, ...write }) => ({
-    agent_id: agentId,
-    ...write,
-    ...counters,
-  })));
+  return JSON.stringify(
+    writes.map(({ agentId, counters, failure, closesAttempt: _, ...write }) => ({
+      agent_id: agentId,
+      ...write,
+      error_name: failure?.name,
+      error_detail: detailJson(failure),
+      ...counters,
+    })),
+  );
 }
 
 /**
@@ -148,12 +167,13 @@ async function changeSqlite(
       select value->>'agent_id' as agent_id, cast(value->>'token' as integer) as token,
         value->>'status' as status, value->>'message' as message, value->>'percentage' as percentage,
         json(value->>'result') as result, value->>'error' as error,
+        value->>'error_name' as error_name, json(value->>'error_detail') as error_detail,
         value->>'attempt' as attempt, value->>'failures' as failures,
         value->>'crashes' as crashes, value->>'lapses' as lapses
       from json_each(${inputOf(writes)})
     )
     update ${session.activity} as a set
-      ${changes(sql`i.result`, now)}
+      ${changes({ result: sql`i.result`, detail: sql`i.error_detail`, now })}
     from input as i
     where a.agent_id = i.agent_id and a.kind = 'task' and case
       when i.status is null then a.status = 'running' and a.token = i.token

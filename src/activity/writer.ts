@@ -8,6 +8,7 @@ import { after, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { findUnstorableJson, sanitizeText } from "../task/text.ts";
 import { TERMINAL } from "./activity.ts";
+import { ERROR_BYTES, storableFailure } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { failureOf } from "./failure.ts";
 import type { Session } from "./session.ts";
@@ -23,7 +24,6 @@ export interface WriteOptions {
 }
 
 const MESSAGE_BYTES = 1_024;
-const ERROR_BYTES = 16 * 1_024;
 /** The most writes of one statement, and the most characters of their results. */
 const GROUP = 500;
 const GROUP_TEXT = 4_000_000;
@@ -286,10 +286,11 @@ function problemOf({ result, percentage }: ActivityWrite): string | undefined {
 
 /** What people wrote, as a database can hold it. */
 function clean(write: ActivityWrite): ActivityWrite {
-  const { message, error } = write;
+  const { message, error, failure } = write;
   return {
     ...write,
     ...(message === undefined ? {} : { message: sanitizeText(message, MESSAGE_BYTES) }),
     ...(error === undefined ? {} : { error: sanitizeText(error, ERROR_BYTES) }),
+    ...(failure === undefined ? {} : { failure: storableFailure(failure) }),
   };
 }

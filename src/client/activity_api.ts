@@ -3,20 +3,25 @@
  *
  * @module
  */
-import type {
-  ActivityDetail,
-  ActivityFilter,
-  ActivityListOptions,
-  ActivityMetrics,
-  ActivityMetricsOptions,
-  ActivityPage,
+import {
+  type ActivityDetail,
+  type ActivityDetailOptions,
+  type ActivityFilter,
+  type ActivityListOptions,
+  type ActivityMetrics,
+  type ActivityMetricsOptions,
+  type ActivityPage,
+  FILTER_OPTIONS,
+  LIST_OPTIONS,
 } from "../activity/activity.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import { checkName } from "../config.ts";
 import { beforeActing } from "../role.ts";
 import { type CodecLimits, encodeMetadata } from "../task/codec.ts";
-import type { ProgressOptions } from "../task/context.ts";
+import { PROGRESS_OPTIONS, type ProgressOptions } from "../task/context.ts";
+import { checkDate } from "../task/dates.ts";
 import { kindOf } from "../task/json_text.ts";
+import { checkOptions } from "../task/known_options.ts";
 import { checkAgentId } from "./enqueue_options.ts";
 import type { Stores } from "./stores.ts";
 
@@ -35,6 +40,12 @@ import type { Stores } from "./stores.ts";
 export interface NewRecord {
   /** What it is of: 1 to 128 letters, digits, `_`, `.` or `-`. */
   readonly taskName: string;
+  /**
+   * Its id, a UUID. Creating again with the same id and name is accepted once.
+   *
+   * @default {a new UUID, version 7}
+   */
+  readonly agentId?: string | undefined;
   /**
    * Its first message.
    *
@@ -78,6 +89,7 @@ export interface ActivityApi {
    *
    * @returns Its id.
    * @throws {ValidationError} If its metadata is no plain JSON object or holds what cannot be stored.
+   * @throws {TaskConflictError} If the id that it brings is that of a task, or of a record of another name.
    */
   create(record: NewRecord): Promise<string>;
   /**
@@ -87,24 +99,30 @@ export interface ActivityApi {
    */
   update(id: string, message: string, options?: ProgressOptions): Promise<void>;
   /**
-   * Ends a record well.
+   * Ends a record well, at 100 % unless `percentage` says otherwise.
    *
    * @throws {ActivityOwnedError} If the id is a task's.
    */
-  complete(id: string, message?: string): Promise<void>;
+  complete(id: string, message?: string, options?: ProgressOptions): Promise<void>;
   /**
    * Ends a record badly.
    *
    * @throws {ActivityOwnedError} If the id is a task's.
    */
-  error(id: string, message: string): Promise<void>;
-  /** A page of activities, newest first, without contexts, results and logs. */
+  error(id: string, message: string, options?: ProgressOptions): Promise<void>;
+  /** A page of activities, newest first or active first, without contexts, results and logs. */
   list(options?: ActivityListOptions): Promise<ActivityPage>;
-  /** One activity with its context, result and log; null where there is none of this id. */
-  detail(id: string): Promise<ActivityDetail | null>;
-  /** How many activities there are; it stops counting at 10,000. */
+  /**
+   * One activity with its context, result and log; null if there is none of this id, or its metadata is not as
+   * `options` ask.
+   */
+  detail(id: string, options?: ActivityDetailOptions): Promise<ActivityDetail | null>;
+  /**
+   * How many activities there are, up to 10,000: more are counted as 10,000, so that a page asks for it at no cost.
+   * Exact totals are a query on {@linkcode Client.db}.
+   */
   count(filter?: ActivityFilter): Promise<number>;
-  /** How many tasks are queued or running. */
+  /** How many tasks and records are queued or running, up to 10,000. */
   countActive(filter?: Omit<ActivityFilter, "status">): Promise<number>;
   /**
    * How many tasks are in which status, and their times: of those that were created or ended since one hour ago, or
@@ -122,43 +140,54 @@ export function activityApi(stores: Stores, limits: CodecLimits): ActivityApi {
     return await stores.activity();
   }
   return {
-    async create({ taskName, message, metadata }) {
+    async create(record) {
+      checkOptions("create an activity", record, ["taskName", "agentId", "message", "metadata"]);
+      const { taskName, agentId, message, metadata } = record;
       checkName(taskName, "record");
       if (message !== undefined) checkMessage(message);
       const json = encodeMetadata(metadata, limits);
       return await (await store()).createRecord({
         taskName,
         metadata: json,
+        ...(agentId === undefined ? {} : { agentId: checkAgentId(agentId) }),
         ...(message === undefined ? {} : { message }),
       });
     },
     async update(id, message, options = {}) {
       checkMessage(message);
-      checkPercentage(options.percentage);
+      checkProgress("update an activity", options);
       await (await store()).updateRecord(checkAgentId(id, "id"), { message, ...options });
     },
-    async complete(id, message) {
+    async complete(id, message, options = {}) {
       if (message !== undefined) checkMessage(message);
-      await (await store()).completeRecord(checkAgentId(id, "id"), message);
+      checkProgress("complete an activity", options);
+      await (await store()).completeRecord(checkAgentId(id, "id"), message, options);
     },
-    async error(id, message) {
+    async error(id, message, options = {}) {
       checkMessage(message);
-      await (await store()).failRecord(checkAgentId(id, "id"), message);
+      checkProgress("end an activity in an error", options);
+      await (await store()).failRecord(checkAgentId(id, "id"), message, options);
     },
     async list(options = {}) {
+      checkOptions("list activities", options, LIST_OPTIONS);
       return await (await store()).list(options);
     },
-    async detail(id) {
-      return await (await store()).detail(checkAgentId(id, "id")) ?? null;
+    async detail(id, options = {}) {
+      checkOptions("read an activity", options, ["metadata"]);
+      return await (await store()).detail(checkAgentId(id, "id"), options) ?? null;
     },
     async count(filter = {}) {
+      checkOptions("count activities", filter, FILTER_OPTIONS);
       return await (await store()).count(filter);
     },
     async countActive(filter = {}) {
+      const allowed = FILTER_OPTIONS.filter((name) => name !== "status");
+      checkOptions("count active activities", filter, allowed);
       return await (await store()).countActive(filter);
     },
     async metrics(options = {}) {
-      if (options.since !== undefined) checkSince(options.since);
+      checkOptions("read metrics", options, ["since"]);
+      if (options.since !== undefined) checkDate(options.since, "since");
       return await (await store()).metrics(options);
     },
   };
@@ -171,18 +200,9 @@ function checkMessage(message: string): void {
   );
 }
 
-function checkSince(since: Date): void {
-  // By its kind, not its class: a Date of another realm is one too.
-  const isDate = Object.prototype.toString.call(since) === "[object Date]";
-  if (isDate && !Number.isNaN(since.getTime())) return;
-  throw new TypeError(
-    `Cannot use 'since': it must be a valid Date, current value is ${
-      isDate ? "an invalid Date" : kindOf(since)
-    }`,
-  );
-}
-
-function checkPercentage(percentage: number | undefined): void {
+function checkProgress(doing: string, options: ProgressOptions): void {
+  checkOptions(doing, options, PROGRESS_OPTIONS);
+  const { percentage } = options;
   if (percentage === undefined) return;
   if (typeof percentage === "number" && percentage >= 0 && percentage <= 100) return;
   throw new RangeError(

@@ -25,6 +25,7 @@ import type { Queue } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
 import type { Stores } from "./stores.ts";
+import { readVisible, type TaskRef } from "./watch.ts";
 
 /**
  * What a cancel came to: the task will not run; it runs and was asked to stop; or it had ended before.
@@ -48,11 +49,15 @@ const PAUSE_MS = 200;
  *
  * @throws {ResultExpiredError} If there is no record of it.
  */
-export async function cancelTask(stores: Stores, agentId: string): Promise<CancelOutcome> {
+export async function cancelTask(
+  stores: Stores,
+  ref: Pick<TaskRef, "agentId" | "metadata">,
+): Promise<CancelOutcome> {
+  const { agentId } = ref;
   const store = await stores.activity();
   let requested = false;
   for (let attempt = 1;; attempt++) {
-    const row = await taskRow(store, agentId);
+    const row = await taskRow(store, ref);
     const queue = await stores.queue(row.queue ?? "");
     const step = await cancelOnce({ store, queue, row, patient: attempt < TRIES });
     if (step === "requested") requested = true;
@@ -62,7 +67,7 @@ export async function cancelTask(stores: Stores, agentId: string): Promise<Cance
     } else if (step === "canceled") return "canceled";
     if (requested) {
       // A run that was given back meanwhile is waiting now, and waiting tasks are canceled here.
-      const now = await taskRow(store, agentId);
+      const now = await taskRow(store, ref);
       if (now.status !== "queued" || attempt >= TRIES) return endOf(now.status);
     } else if (attempt >= TRIES) {
       throw new AgentexecError(
@@ -77,8 +82,12 @@ function endOf(status: ActivityStatus): CancelOutcome {
   return TERMINAL.includes(status) ? "ended" : "requested";
 }
 
-async function taskRow(store: ActivityStore, agentId: string): Promise<TaskRow> {
-  const row = await store.readRow(agentId);
+async function taskRow(
+  store: ActivityStore,
+  ref: Pick<TaskRef, "agentId" | "metadata">,
+): Promise<TaskRow> {
+  const { agentId } = ref;
+  const row = await readVisible(store, ref);
   if (row === undefined) {
     throw new ResultExpiredError(`Cannot cancel task ${agentId}: there is no record of it`, {
       agentId,

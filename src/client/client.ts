@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkMetadataFilter } from "../activity/filters.ts";
 import type { Depth } from "../broker/broker.ts";
 import { checkName, CONF } from "../config.ts";
 import { beforeActing, beforeSupervising, workerConnections } from "../role.ts";
@@ -15,6 +16,7 @@ import {
   type ResultOf,
   type TaskDefinition,
 } from "../task/definition.ts";
+import { checkOptions } from "../task/known_options.ts";
 import { type ActivityApi, activityApi } from "./activity_api.ts";
 import { type CancelOutcome, cancelTask } from "./cancel.ts";
 import { cancelPending, type CancelScope } from "./cancel_pending.ts";
@@ -25,7 +27,7 @@ import {
 } from "./client_options.ts";
 import { enqueueMany, enqueueOne, type WhatToEnqueue } from "./enqueue.ts";
 import { checkAgentId, type EnqueueManyOptions, type EnqueueOptions } from "./enqueue_options.ts";
-import { type TaskHandle, taskHandle } from "./handle.ts";
+import { type TaskHandle, taskHandle, type TaskHandleOptions } from "./handle.ts";
 import { Stores } from "./stores.ts";
 
 /**
@@ -206,7 +208,8 @@ export class Client {
    *
    * @param definition The task's definition; or its name, then the result is what JSON gives.
    * @param agentId The task's id.
-   * @throws {TypeError} If the id is no UUID.
+   * @param options What its metadata must have, for a caller who may see the tasks of one tenant alone.
+   * @throws {TypeError} If the id is no UUID, or an option is unknown or of the wrong type.
    *
    * @example
    * ```ts
@@ -222,17 +225,32 @@ export class Client {
   handle<Context extends ContextSchema | NoSchema, Result extends ContextSchema | NoSchema>(
     definition: TaskDefinition<Context, Result>,
     agentId: string,
+    options?: TaskHandleOptions,
   ): TaskHandle<ResultOf<Result>>;
   /**
    * The hold on a task that is known by its name and id alone.
    *
    * @param name The task's name.
    * @param agentId The task's id.
+   * @param options What its metadata must have, for a caller who may see the tasks of one tenant alone.
    */
-  handle(name: string, agentId: string): TaskHandle;
-  handle(task: string | TaskDefinition, agentId: string): TaskHandle {
+  handle(name: string, agentId: string, options?: TaskHandleOptions): TaskHandle;
+  handle(
+    task: string | TaskDefinition,
+    agentId: string,
+    options: TaskHandleOptions = {},
+  ): TaskHandle {
+    checkOptions("give a handle", options, ["metadata"]);
+    const { metadata } = options;
+    if (metadata !== undefined) checkMetadataFilter(metadata);
     const { taskName, queueName, definition } = this.#what(task);
-    const ref = { agentId: checkAgentId(agentId), taskName, queueName };
+    // A copy: what the caller does with its object later changes nobody's rights.
+    const ref = {
+      agentId: checkAgentId(agentId),
+      taskName,
+      queueName,
+      metadata: metadata === undefined ? undefined : { ...metadata },
+    };
     return taskHandle(this.#stores, ref, definition);
   }
 
@@ -247,7 +265,7 @@ export class Client {
   async cancel(agentId: string): Promise<CancelOutcome> {
     const id = checkAgentId(agentId);
     await beforeActing();
-    return await cancelTask(this.#stores, id);
+    return await cancelTask(this.#stores, { agentId: id });
   }
 
   /**
@@ -257,6 +275,7 @@ export class Client {
    * @returns How many were canceled.
    */
   async cancelPending(options: CancelPendingOptions = {}): Promise<number> {
+    checkOptions("cancel pending tasks", options, ["scope"]);
     const { scope = "abandoned" } = options;
     if (scope !== "abandoned" && scope !== "queue") {
       throw new TypeError(

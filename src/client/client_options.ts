@@ -8,6 +8,7 @@ import { checkName, checkTablePrefix } from "../config.ts";
 import { role } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { kindOf } from "../task/json_text.ts";
+import { checkOptions } from "../task/known_options.ts";
 
 /**
  * The options of a {@linkcode Client}. Each beats the environment, which beats the default.
@@ -109,19 +110,7 @@ export const DEFAULT_MAX_CONTEXT_BYTES: number = 1024 * 1024;
  *   names it.
  */
 export function checkClientOptions(options: ClientOptions): void {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot make a client: its options must be an object, current value is ${String(options)}`,
-    );
-  }
-  const unknown = Object.keys(options).find((key) =>
-    !(CLIENT_OPTIONS as readonly string[]).includes(key)
-  );
-  if (unknown !== undefined) {
-    throw new TypeError(
-      `Cannot make a client: '${unknown}' is no option, allowed are ${CLIENT_OPTIONS.join(", ")}`,
-    );
-  }
+  checkOptions("make a client", options, CLIENT_OPTIONS);
   checkAddresses(options);
   const { embedded, db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes } =
     options;

@@ -55,7 +55,7 @@ export async function enqueueOne(
     ...idOf(options),
     taskName: request.taskName,
     metadata: encodeMetadata(options.metadata, limits),
-    due: dueOf(options),
+    due: dueOf(options, stores.now()),
     parentId: currentTaskOrUndefined()?.agentId,
     payload: await encode(request, context),
   };
@@ -86,7 +86,7 @@ export async function enqueueMany<Result>(
     readonly options: EnqueueManyOptions;
   },
 ): Promise<readonly TaskHandle<Result>[]> {
-  const tasks = await prepareMany(request);
+  const tasks = await prepareMany(request, stores.now());
   const accepted: string[] = [];
   const refused: string[] = [];
   const errors: Error[] = [];
@@ -131,6 +131,7 @@ async function prepareMany(
     readonly contexts: readonly unknown[];
     readonly options: EnqueueManyOptions;
   },
+  nowMs: number,
 ): Promise<readonly PreparedTask[]> {
   const { contexts, options, taskName, limits } = request;
   if (!Array.isArray(contexts)) {
@@ -144,7 +145,7 @@ async function prepareMany(
   const shared = {
     taskName,
     metadata: encodeMetadata(options.metadata, limits),
-    due: dueOf(options),
+    due: dueOf(options, nowMs),
     parentId: currentTaskOrUndefined()?.agentId,
   };
   const tasks: PreparedTask[] = [];

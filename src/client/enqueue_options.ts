@@ -5,8 +5,10 @@
  */
 import { v7 } from "uuid";
 import { type Duration, toMilliseconds } from "../clock.ts";
+import { isAgentId } from "../task/agent_id.ts";
 import { checkDate } from "../task/dates.ts";
 import { kindOf } from "../task/json_text.ts";
+import { checkOptions } from "../task/known_options.ts";
 
 /**
  * What may be said with one task that is enqueued.
@@ -35,13 +37,13 @@ export interface EnqueueOptions {
    */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /**
-   * How long to wait before it may start, on the broker's clock. Excludes `runAt`.
+   * How long to wait before it may start, on the broker's clock, at most 36,500 days. Excludes `runAt`.
    *
    * @default {undefined} (at once)
    */
   readonly delay?: Duration | undefined;
   /**
-   * When it may start. Excludes `delay`.
+   * When it may start, at most 36,500 days from now. Excludes `delay`.
    *
    * @default {undefined} (at once)
    */
@@ -77,13 +79,13 @@ export interface EnqueueManyOptions {
    */
   readonly metadata?: Readonly<Record<string, unknown>> | undefined;
   /**
-   * How long to wait before it may start, on the broker's clock. Excludes `runAt`.
+   * How long to wait before it may start, on the broker's clock, at most 36,500 days. Excludes `runAt`.
    *
    * @default {undefined} (at once)
    */
   readonly delay?: Duration | undefined;
   /**
-   * When it may start. Excludes `delay`.
+   * When it may start, at most 36,500 days from now. Excludes `delay`.
    *
    * @default {undefined} (at once)
    */
@@ -106,25 +108,23 @@ export interface TaskId {
   readonly given: boolean;
 }
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 /**
  * An id in lower case, as the stores keep it.
  *
  * @throws {TypeError} If it is no UUID.
  */
 export function checkAgentId(agentId: string, name = "agentId"): string {
-  const lower = typeof agentId === "string" ? agentId.toLowerCase() : "";
-  if (UUID.test(lower)) return lower;
-  const shown = typeof agentId === "string"
-    ? JSON.stringify(agentId.length > 60 ? `${agentId.slice(0, 60)}…` : agentId)
-    : kindOf(agentId);
+  if (isAgentId(agentId)) return agentId.toLowerCase();
+  const given: unknown = agentId;
+  const shown = typeof given === "string"
+    ? JSON.stringify(given.length > 60 ? `${given.slice(0, 60)}…` : given)
+    : kindOf(given);
   throw new TypeError(`Cannot use '${name}': it must be a UUID, current value is ${shown}`);
 }
 
 /** The id of one task. */
 export function idOf(options: EnqueueOptions): TaskId {
-  checkKnown(options, ["agentId", "metadata", "delay", "runAt"]);
+  checkOptions("enqueue", options, ["agentId", "metadata", "delay", "runAt"]);
   return options.agentId === undefined
     ? { agentId: v7(), given: false }
     : { agentId: checkAgentId(options.agentId), given: true };
@@ -132,7 +132,7 @@ export function idOf(options: EnqueueOptions): TaskId {
 
 /** The ids of `count` tasks. */
 export function idsOf(count: number, options: EnqueueManyOptions): TaskId[] {
-  checkKnown(options, ["agentIds", "metadata", "delay", "runAt"]);
+  checkOptions("enqueue", options, ["agentIds", "metadata", "delay", "runAt"]);
   const { agentIds } = options;
   if (agentIds === undefined) {
     return Array.from({ length: count }, () => ({ agentId: v7(), given: false }));
@@ -155,8 +155,11 @@ export function idsOf(count: number, options: EnqueueManyOptions): TaskId[] {
   return ids.map((agentId) => ({ agentId, given: true }));
 }
 
-/** When it is due. */
-export function dueOf({ delay, runAt }: Pick<EnqueueOptions, "delay" | "runAt">): Due {
+/** When it is due; `nowMs` is the time in milliseconds of the Unix epoch. */
+export function dueOf(
+  { delay, runAt }: Pick<EnqueueOptions, "delay" | "runAt">,
+  nowMs: number,
+): Due {
   if (delay !== undefined && runAt !== undefined) {
     throw new TypeError("Cannot use 'delay' and 'runAt' together: give one of them");
   }
@@ -170,21 +173,14 @@ export function dueOf({ delay, runAt }: Pick<EnqueueOptions, "delay" | "runAt">)
     return delayMs === 0 ? {} : { delayMs };
   }
   if (runAt === undefined) return {};
-  return { runAt: checkDate(runAt, "runAt") };
+  const time = checkDate(runAt, "runAt");
+  if (Math.abs(time.getTime() - nowMs) > LONGEST_DELAY_MS) {
+    throw new RangeError(
+      `Cannot use 'runAt': it must be within 36500 days of now, current value is ${time.toISOString()}`,
+    );
+  }
+  return { runAt: time };
 }
 
 /** A hundred years: what is later is a mistake in the unit. */
 const LONGEST_DELAY_MS = 36_500 * 86_400_000;
-
-function checkKnown(options: object, allowed: readonly string[]): void {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot enqueue: the options must be an object, current value is ${kindOf(options)}`,
-    );
-  }
-  const unknown = Object.keys(options).find((key) => !allowed.includes(key));
-  if (unknown === undefined) return;
-  throw new TypeError(
-    `Cannot enqueue: '${unknown}' is no option, allowed are ${allowed.join(", ")}`,
-  );
-}

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
+import { type ActivityStatus, type MetadataFilter, TERMINAL } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import {
   type Duration,
@@ -21,6 +21,7 @@ import {
 import { beforeActing } from "../role.ts";
 import { decodeResult } from "../task/codec.ts";
 import type { TaskDefinition } from "../task/definition.ts";
+import { checkOptions } from "../task/known_options.ts";
 import { checkSignal } from "../task/signals.ts";
 import { type CancelOutcome, cancelTask } from "./cancel.ts";
 import type { Stores } from "./stores.ts";
@@ -75,6 +76,29 @@ export interface TaskProgressOptions {
    * @default {undefined} (until the task has ended)
    */
   readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Whose task a handle is of.
+ *
+ * @example A web app that shows a user the tasks of the own organisation alone
+ * ```ts
+ * import { Client, type TaskHandleOptions } from "@agentexec/core";
+ *
+ * async function statusFor(client: Client, org: string, agentId: string) {
+ *   const options: TaskHandleOptions = { metadata: { org } };
+ *   return await client.handle("research_company", agentId, options).status();
+ * }
+ * ```
+ */
+export interface TaskHandleOptions {
+  /**
+   * What the task's metadata must have. Of a task with other metadata the handle behaves as if there was no record
+   * of the id: nothing of it is told, and it is not canceled.
+   *
+   * @default {undefined} (whatever it has)
+   */
+  readonly metadata?: MetadataFilter | undefined;
 }
 
 /**
@@ -154,7 +178,8 @@ export interface TaskHandle<Result = unknown> {
    */
   status(): Promise<ActivityStatus>;
   /**
-   * Waits until it has ended and gives its result.
+   * Waits until it has ended and gives its result. The order of an object's keys is that of the database: SQLite keeps
+   * the handler's, Postgres its own.
    *
    * @throws {TaskFailedError} If it ended in an error.
    * @throws {TaskCanceledError} If it was canceled.
@@ -199,6 +224,8 @@ export function taskHandle<Result>(
 /** How long the row may take to be read once the time to wait is up. */
 const LAST_LOOK_MS = 1_000;
 
+const WAIT_OPTIONS: readonly (keyof TaskWaitOptions)[] = ["timeout", "signal"];
+
 class StoredTask<Result> implements TaskHandle<Result> {
   readonly #stores: Stores;
   readonly #ref: TaskRef;
@@ -224,6 +251,7 @@ class StoredTask<Result> implements TaskHandle<Result> {
   }
 
   async result(options: TaskWaitOptions = {}): Promise<Result> {
+    checkOptions("wait for a result", options, WAIT_OPTIONS);
     const row = await this.#ended(options);
     const status = row.status as TaskEndStatus;
     switch (status) {
@@ -242,13 +270,18 @@ class StoredTask<Result> implements TaskHandle<Result> {
   }
 
   async wait(options: TaskWaitOptions = {}): Promise<TaskEndStatus> {
+    checkOptions("wait for a task", options, WAIT_OPTIONS);
     return (await this.#ended(options)).status as TaskEndStatus;
   }
 
-  async *progress(
-    options: TaskProgressOptions = {},
-  ): AsyncGenerator<TaskProgress, void, undefined> {
+  progress(options: TaskProgressOptions = {}): AsyncGenerator<TaskProgress, void, undefined> {
+    // Here, not at the first step of the loop.
+    checkOptions("follow a task", options, ["signal"]);
     checkSignal(options.signal);
+    return this.#progress(options);
+  }
+
+  async *#progress(options: TaskProgressOptions): AsyncGenerator<TaskProgress, void, undefined> {
     await beforeActing();
     const signal = options.signal ?? new AbortController().signal;
     let last: Progress | undefined;
@@ -266,7 +299,7 @@ class StoredTask<Result> implements TaskHandle<Result> {
 
   async cancel(): Promise<CancelOutcome> {
     await beforeActing();
-    return await cancelTask(this.#stores, this.agentId);
+    return await cancelTask(this.#stores, this.#ref);
   }
 
   async #ended({ timeout, signal }: TaskWaitOptions): Promise<TaskRow> {

@@ -4,8 +4,10 @@
  *
  * @module
  */
-import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
+import { type ActivityStatus, type MetadataFilter, TERMINAL } from "../activity/activity.ts";
+import { meetsMetadata } from "../activity/filters.ts";
 import type { TaskRow } from "../activity/rows.ts";
+import type { ActivityStore } from "../activity/store.ts";
 import type { Unsubscribe } from "../broker/broker.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
@@ -19,6 +21,18 @@ export interface TaskRef {
   readonly taskName: string;
   /** The queue it is thought to wait in; its row knows better. */
   readonly queueName: string;
+  /** What its metadata must have; of another one it is as if there was no record. */
+  readonly metadata?: MetadataFilter | undefined;
+}
+
+/** The row of an id; undefined if there is none, or it is another tenant's. */
+export async function readVisible(
+  store: ActivityStore,
+  { agentId, metadata }: Pick<TaskRef, "agentId" | "metadata">,
+): Promise<TaskRow | undefined> {
+  const row = await store.readRow(agentId);
+  if (row === undefined || metadata === undefined) return row;
+  return meetsMetadata(row.metadata, metadata) ? row : undefined;
 }
 
 /** What is seen of a task: its row, or a message of its worker. */
@@ -61,7 +75,7 @@ const BACKLOG = 256;
  */
 export async function readTask(stores: Stores, ref: TaskRef): Promise<TaskRow> {
   const { agentId, taskName } = ref;
-  const row = await (await stores.activity()).readRow(agentId);
+  const row = await readVisible(await stores.activity(), ref);
   if (row === undefined) {
     throw new ResultExpiredError(
       `Cannot tell what became of task '${taskName}' (${agentId}): there is no record of it`,

@@ -27,6 +27,7 @@ import {
   type TaskOptions,
 } from "../task/definition.ts";
 import { checkHandler } from "../task/handler.ts";
+import { checkOptions } from "../task/known_options.ts";
 import {
   interruptedOption,
   POOL_OPTIONS,
@@ -162,19 +163,10 @@ export class Pool extends Client {
    * @throws {ConfigError} If there is a pool of its name already, or an address cannot be used.
    */
   constructor(options: PoolOptions = {}) {
+    checkOptions("make a pool", options, [...CLIENT_OPTIONS, ...POOL_OPTIONS]);
     const own = Object.fromEntries(
       Object.entries(options).filter(([name]) => CLIENT_OPTIONS.includes(name as never)),
     );
-    const unknown = Object.keys(options).find((name) =>
-      !CLIENT_OPTIONS.includes(name as never) && !POOL_OPTIONS.includes(name as never)
-    );
-    if (unknown !== undefined) {
-      throw new TypeError(
-        `Cannot make a pool: '${unknown}' is no option, allowed are ${
-          [...CLIENT_OPTIONS, ...POOL_OPTIONS].join(", ")
-        }`,
-      );
-    }
     super(own);
     this.#settings = resolvePoolOptions(options);
     if (this.#settings.entrypoint !== undefined) {
@@ -301,6 +293,7 @@ export class Pool extends Client {
    * @throws {ConfigError} If something is not configured, or this process lacks a permission.
    */
   async start(options: StartOptions = {}): Promise<void> {
+    checkOptions("start the pool", options, ["signals"]);
     await this.#beforeStarting();
     if (this.#service !== undefined) {
       const state = this.#service.isStopping ? "it is being stopped" : "it has started already";
@@ -347,6 +340,7 @@ export class Pool extends Client {
    * @returns Whether all drained, and what was cut off.
    */
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
+    checkOptions("shut the pool down", options, ["timeout", "interrupted"]);
     const timeoutMs = options.timeout === undefined
       ? this.#settings.gracefulShutdownMs
       : toMilliseconds(options.timeout, "timeout");

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ActivityStatus } from "../activity/activity.ts";
+import type { ActivityFailure, ActivityStatus } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Counters, OwnedClaim, Queue } from "../broker/broker.ts";
@@ -87,10 +87,12 @@ async function settleCrash(
   const crashes = claim.crashes + 1;
   const message = `The worker process died while the task ran in it: ${cause}`;
   if (crashes >= crashLimit) {
+    const error = `${message} (crash ${crashes} of at most ${crashLimit})`;
     return await end(claim, {
       status: "error",
       message: `Task failed: its worker process died ${crashes} times`,
-      error: `${message} (crash ${crashes} of at most ${crashLimit})`,
+      error,
+      failure: { name: "WorkerCrashError", message: error, stack: null },
       counters: { crashes },
     }, parts);
   }
@@ -123,6 +125,7 @@ interface Ending {
   readonly status: ActivityStatus;
   readonly message: string;
   readonly error?: string;
+  readonly failure?: ActivityFailure;
   readonly counters?: Partial<Counters>;
 }
 

@@ -42,6 +42,8 @@ async function record(claim: SweptClaim, { queue, store, pool }: SweepParts): Pr
   const message = `Task lost: the host that ran it went away ${lapses} times`;
   supervisorLogger(pool).error(`${message}: ${name} ${agentId}`);
   const error = `lost: ${message}`;
-  await store.write({ agentId, token, status: "error", message, error, counters: { lapses } });
+  const failure = { name: "TaskLostError", message, stack: null };
+  const counters = { lapses };
+  await store.write({ agentId, token, status: "error", message, error, failure, counters });
   await queue.end(claim);
 }

@@ -74,6 +74,9 @@ export interface ProgressOptions {
   readonly percentage?: number;
 }
 
+/** The names of the options of a progress message. */
+export const PROGRESS_OPTIONS: readonly (keyof ProgressOptions)[] = ["percentage"];
+
 /**
  * A handler's hold on its own task's activity. Every write carries the run's token.
  *

@@ -6,6 +6,7 @@
 import { checkName } from "../config.ts";
 import type { ContextSchema, TaskRun } from "./context.ts";
 import { kindOf } from "./json_text.ts";
+import { checkOptions } from "./known_options.ts";
 import { schemaProblem } from "./schema.ts";
 
 /**
@@ -307,7 +308,7 @@ export function defineTask<
   Result extends ContextSchema | NoSchema = NoSchema,
 >(name: string, options: TaskOptions<Context, Result> = {}): TaskDefinition<Context, Result> {
   checkName(name, "task");
-  checkOptions(name, options);
+  checkTaskOptions(name, options);
   const { context, result, queue, interrupted } = options;
   if (queue !== undefined) checkName(queue, "queue");
   if (interrupted !== undefined && interrupted !== "requeue" && interrupted !== "cancel") {
@@ -326,24 +327,14 @@ export function defineTask<
 }
 
 /** Refuses options that are none, names that are unknown, and what is no schema. */
-function checkOptions(name: string, options: TaskOptions): void {
+function checkTaskOptions(name: string, options: TaskOptions): void {
   const failure = `Cannot define task '${name}'`;
   if (schemaProblem(options) === undefined) {
     throw new TypeError(
       `${failure}: the options are a schema; write { context: schema } or { result: schema }`,
     );
   }
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `${failure}: the options must be an object, current value is ${kindOf(options)}`,
-    );
-  }
-  const unknown = Object.keys(options).find((key) => !OPTIONS.includes(key));
-  if (unknown !== undefined) {
-    throw new TypeError(
-      `${failure}: unknown option '${unknown}', expected one of ${OPTIONS.join(", ")}`,
-    );
-  }
+  checkOptions(`define task '${name}'`, options, OPTIONS);
   for (const option of ["context", "result"] as const) {
     if (!Object.hasOwn(options, option)) continue;
     const problem = schemaProblem(options[option]);

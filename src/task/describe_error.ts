@@ -14,8 +14,19 @@ export interface ErrorDescription {
   readonly text: string;
 }
 
+/** An error in parts, each at most 16 KiB. */
+export interface ErrorParts {
+  /** Its name; `"Error"` if something else than an error was thrown. */
+  readonly name: string;
+  /** Its message. */
+  readonly message: string;
+  /** Its stack; null if it has none. */
+  readonly stack: string | null;
+}
+
 const MAX_TEXT_BYTES = 16 * 1024;
 const MAX_HEADLINE_BYTES = 1024;
+const MAX_NAME_BYTES = 256;
 /** Of one error in a chain, so that a huge message does not push out its cause. */
 const MAX_MESSAGE_CHARS = 5_000;
 const MAX_FRAMES_CHARS = 3_000;
@@ -31,8 +42,21 @@ export function describeError(thrown: unknown): ErrorDescription {
   };
 }
 
+/** What was thrown, in parts and without its causes. Never throws either. */
+export function partsOfError(thrown: unknown): ErrorParts {
+  const { title, frames, error } = read(thrown);
+  const { name, message } = error ?? { name: "Error", message: title };
+  return {
+    name: sanitizeText(name, MAX_NAME_BYTES),
+    message: sanitizeText(message, MAX_TEXT_BYTES),
+    stack: frames === "" ? null : sanitizeText(`${title}\n${frames}`, MAX_TEXT_BYTES),
+  };
+}
+
 /** What could be read of one thrown value. */
 interface Reading {
+  /** Its name and message; undefined if it is no error. */
+  readonly error?: { readonly name: string; readonly message: string };
   /** `TypeError: x is not a function`, as long as it is. */
   readonly title: string;
   /** The lines of the stack that name places; empty where there are none. */
@@ -61,9 +85,11 @@ function isError(thrown: object): boolean {
 
 function readError(error: object): Reading {
   const name = text(get(error, "name")) || "Error";
-  const message = cut(text(get(error, "message")), MAX_MESSAGE_CHARS);
+  const whole = text(get(error, "message"));
+  const message = cut(whole, MAX_MESSAGE_CHARS);
   const cause = get(error, "cause");
   return {
+    error: { name, message: whole },
     title: message === "" ? name : `${name}: ${message}`,
     frames: framesOf(text(get(error, "stack"))),
     ...(cause === undefined ? {} : { cause }),

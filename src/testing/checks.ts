@@ -10,6 +10,7 @@ import { Pool } from "../pool/pool.ts";
 import { workerConnections } from "../role.ts";
 import type { TaskDefinition } from "../task/definition.ts";
 import { kindOf } from "../task/json_text.ts";
+import { checkOptions } from "../task/known_options.ts";
 import type { TestPoolOptions, TestPoolRunOptions } from "./test_pool.ts";
 
 /** How many runs are too many where nothing else is said. */
@@ -32,7 +33,7 @@ export function checkPool(pool: Pool): Pool {
 
 /** Where the clock stands at first, in milliseconds of the Unix epoch. */
 export function clockOf(options: TestPoolOptions): number {
-  refuseUnknown("make a test kit", options, "clock");
+  checkOptions("make a test kit", options, ["clock"]);
   const { clock } = options;
   if (clock === undefined) return wallClockMs();
   // A Date of another realm, such as that of jsdom, is no `instanceof Date`.
@@ -64,7 +65,7 @@ export function checkDefinition(definition: TaskDefinition | undefined): void {
 
 /** How many runs are too many. */
 export function limitOf(options: TestPoolRunOptions): number {
-  refuseUnknown("run the tasks", options, "limit");
+  checkOptions("run the tasks", options, ["limit"]);
   const { limit = RUN_LIMIT } = options;
   if (Number.isSafeInteger(limit) && limit >= 1) return limit;
   throw new RangeError(
@@ -72,15 +73,4 @@ export function limitOf(options: TestPoolRunOptions): number {
       String(limit)
     }`,
   );
-}
-
-function refuseUnknown(doing: string, options: object, allowed: string): void {
-  if (typeof options !== "object" || options === null) {
-    throw new TypeError(
-      `Cannot ${doing}: the options must be an object, current value is ${kindOf(options)}`,
-    );
-  }
-  const unknown = Object.keys(options).find((key) => key !== allowed);
-  if (unknown === undefined) return;
-  throw new TypeError(`Cannot ${doing}: '${unknown}' is no option, allowed is ${allowed}`);
 }

@@ -7,7 +7,8 @@
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Queue } from "../broker/broker.ts";
 import { after } from "../clock.ts";
-import type { ProgressOptions, TaskActivity } from "../task/context.ts";
+import { PROGRESS_OPTIONS, type ProgressOptions, type TaskActivity } from "../task/context.ts";
+import { checkOptions } from "../task/known_options.ts";
 import { sanitizeText } from "../task/text.ts";
 
 const KEEP_EVERY_MS = 250;
@@ -50,6 +51,7 @@ export class Progress implements TaskActivity {
   }
 
   async update(message: string, options: ProgressOptions = {}): Promise<void> {
+    checkOptions("update the activity", options, PROGRESS_OPTIONS);
     const { percentage } = options;
     if (percentage !== undefined && !(percentage >= 0 && percentage <= 100)) {
       throw new RangeError(

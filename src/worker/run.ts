@@ -17,7 +17,7 @@ import { decodeContext, encodeResult } from "../task/codec.ts";
 import type { Database, TaskRun } from "../task/context.ts";
 import { runAsCurrentTask } from "../task/current.ts";
 import type { Task } from "../task/definition.ts";
-import { describeError } from "../task/describe_error.ts";
+import { describeError, partsOfError } from "../task/describe_error.ts";
 import { Progress } from "./progress.ts";
 
 /** What a run needs of its worker. */
@@ -250,6 +250,7 @@ export class Run {
       status: "error",
       message: progress.wordedFailure ?? messages.error.replaceAll("{error}", () => shown),
       error: hint === undefined ? text : text.replace(headline, () => shown),
+      failure: partsOfError(thrown),
       counters: { failures: claim.failures + 1 },
     });
     if (outcome.kind === "written") taskLogger(claim).error(`Task failed: ${shown}`);

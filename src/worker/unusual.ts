@@ -48,6 +48,7 @@ export async function giveBackUnknown(claim: Claim, parts: UnusualParts): Promis
     status: "error",
     message: problem,
     error: problem,
+    failure: { name: "UnknownTaskError", message: problem, stack: null },
   });
   await parts.queue.end(claim);
 }

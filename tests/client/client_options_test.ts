@@ -11,7 +11,7 @@ const bad: [string, Record<string, unknown>, ErrorClass, string][] = [
     "an unknown option",
     { redisUrl: "redis://localhost" },
     TypeError,
-    "Cannot make a client: 'redisUrl' is no option, allowed are brokerUrl, databaseUrl, embedded, db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes",
+    "Cannot make a client: unknown option 'redisUrl', expected one of brokerUrl, databaseUrl, embedded, db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes",
   ],
   [
     "a broker of another kind",

@@ -5,6 +5,8 @@
  */
 import type { ActivityContract } from "./activity/bench.ts";
 import { canceling } from "./activity/canceling.ts";
+import { failing } from "./activity/failing.ts";
+import { finding } from "./activity/finding.ts";
 import { migrating } from "./activity/migrating.ts";
 import { producing } from "./activity/producing.ts";
 import { reading } from "./activity/reading.ts";
@@ -21,4 +23,6 @@ export function activityContract(contract: ActivityContract): void {
   canceling(contract);
   reading(contract);
   recording(contract);
+  finding(contract);
+  failing(contract);
 }

@@ -109,7 +109,7 @@ Deno.test("options that cannot work are refused when the pool is made, by name a
     [{ denoArgs: ["--allow-all"] }, /denoArgs.*--allow-all.*permissions/],
     [{ denoArgs: ["--permission-set=all"] }, /denoArgs.*--permission-set=all.*permissions/],
     [{ interrupted: "drop" }, /interrupted.*"requeue" or "cancel".*"drop"/],
-    [{ workers: 3 }, /'workers' is no option/],
+    [{ workers: 3 }, /unknown option 'workers', expected one of brokerUrl/],
     [{ brokerHosts: ["nowhere"] }, /brokerHosts.*host:port.*"nowhere"/],
     [{ tablePrefix: "a-b" }, /tablePrefix.*"a-b"/],
   ];

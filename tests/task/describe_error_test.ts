@@ -1,4 +1,4 @@
-import { describeError } from "../../src/task/describe_error.ts";
+import { describeError, partsOfError } from "../../src/task/describe_error.ts";
 import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
 
 class RateLimitError extends Error {
@@ -125,4 +125,30 @@ Deno.test("describeError() bears with a chain of a thousand causes", () => {
   let error = new Error("0");
   for (let depth = 1; depth < 1_000; depth++) error = new Error(String(depth), { cause: error });
   assertEquals(describeError(error).headline, "Error: 999");
+});
+
+Deno.test("partsOfError() gives name, message and stack of whatever is thrown", () => {
+  class QuotaError extends Error {
+    override readonly name = "QuotaError";
+  }
+  const error = new QuotaError("no tokens left");
+  error.message = "changed";
+  const parts = partsOfError(error);
+  assertEquals([parts.name, parts.message], ["QuotaError", "changed"]);
+  assertMatch(parts.stack ?? "", /^QuotaError: changed\n\s+at /);
+  assertEquals(partsOfError("just a string"), {
+    name: "Error",
+    message: "Thrown string: just a string",
+    stack: null,
+  });
+  const bare = new RangeError("bare");
+  delete bare.stack;
+  assertEquals(partsOfError(bare), { name: "RangeError", message: "bare", stack: null });
+  const { proxy, revoke } = Proxy.revocable({}, {});
+  revoke();
+  assertEquals(partsOfError(proxy).name, "Error");
+  const huge = partsOfError(new Error("é".repeat(20_000)));
+  assertTrue(
+    new TextEncoder().encode(huge.message).length <= 16_384 && huge.message.length > 8_000,
+  );
 });

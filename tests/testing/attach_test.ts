@@ -148,7 +148,7 @@ Deno.test("testPool() says what is wrong with what it is given", async () => {
   const cases: readonly [unknown, unknown, string][] = [
     [{}, {}, "Cannot make a test kit: it takes a Pool, current value is an object"],
     [pool, null, "Cannot make a test kit: the options must be an object, current value is null"],
-    [pool, { time: NINE }, "Cannot make a test kit: 'time' is no option, allowed is clock"],
+    [pool, { time: NINE }, "Cannot make a test kit: unknown option 'time', expected clock"],
     [
       pool,
       { clock: 5 },

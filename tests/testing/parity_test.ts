@@ -30,14 +30,21 @@ async function recordsOf(client: Client): Promise<readonly unknown[]> {
 
 /** Without ids and times, and without the stacks, whose paths are those of two programs. */
 function comparable(detail: ActivityDetail): unknown {
-  const { agentId: _id, createdAt, queuedAt, startedAt, endedAt, runAt, error, log, ...rest } =
+  const { agentId: _id, createdAt, queuedAt, startedAt, endedAt, updatedAt, runAt, ...parts } =
     detail;
+  const { error, failure, log, ...rest } = parts;
+  const times = [createdAt, queuedAt, startedAt, endedAt, updatedAt, runAt];
   return {
     ...rest,
-    times: [createdAt, queuedAt, startedAt, endedAt, runAt].map((time) => time !== null),
-    error: error?.split("\n").filter((line) => !/^\s+at /.test(line)),
+    times: times.map((time) => time !== null),
+    error: withoutFrames(error),
+    failure: failure === null ? null : { ...failure, stack: withoutFrames(failure.stack) },
     log: log.map(({ at: _at, ...line }) => line),
   };
+}
+
+function withoutFrames(text: string | null): readonly string[] | undefined {
+  return text?.split("\n").filter((line) => !/^\s+at /.test(line));
 }
 
 Deno.test("what the kit leaves on record of a task is what a worker leaves", async () => {

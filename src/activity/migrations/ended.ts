@@ -11,6 +11,7 @@ export const ended: Migration = {
   id: 2,
   name: "ended",
   oldest: 1,
+  tables: [],
   async up({ db, prefix }) {
     await db.schema.createIndex(`${prefix}activity_ended`).on(`${prefix}activity`)
       .column("ended_at")

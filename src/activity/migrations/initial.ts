@@ -11,6 +11,7 @@ export const initial: Migration = {
   id: 1,
   name: "initial",
   oldest: 1,
+  tables: ["activity", "activity_log"],
   async up({ db, dialect, prefix }: MigrationContext) {
     await createActivity(db, dialect, prefix);
     await createLog(db, dialect, prefix);

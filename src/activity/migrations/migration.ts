@@ -26,6 +26,8 @@ export interface Migration {
   readonly name: string;
   /** The oldest version of the library's schema that may still work on the tables after it. */
   readonly oldest: number;
+  /** The tables that it makes, without their prefix. */
+  readonly tables: readonly string[];
   /** Does it. */
   up(context: MigrationContext): Promise<void>;
 }

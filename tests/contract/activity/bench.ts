@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { RawBuilder } from "kysely";
+import { type RawBuilder, sql } from "kysely";
 import { v7 as uuid } from "uuid";
 import type { ActivityDetail } from "../../../src/activity/activity.ts";
 import type { ActivityWrite, NewTaskRow, WriteOutcome } from "../../../src/activity/rows.ts";
@@ -85,6 +85,33 @@ export class Bench implements AsyncDisposable {
     const agentId = await this.task(given);
     assertTrue((await this.write({ agentId, token, status: "running" })).kind === "written");
     return agentId;
+  }
+
+  /** Makes the row of a task that failed by an error of this name. */
+  async failed(name: string): Promise<string> {
+    const agentId = await this.running("1");
+    const failure = { name, message: "m", stack: null };
+    await this.write({ agentId, token: "1", status: "error", error: `${name}: m`, failure });
+    return agentId;
+  }
+
+  /** Makes an activity look as if it was made at that time. */
+  async createdAt(id: string, time: string): Promise<void> {
+    await this.#set(id, ["created_at"], time);
+  }
+
+  /** Makes all times of an activity lie in the past. */
+  async backdate(id: string): Promise<void> {
+    const columns = ["created_at", "queued_at", "started_at", "updated_at"];
+    await this.#set(id, columns, "2026-01-01T00:00:00.000Z");
+  }
+
+  async #set(id: string, columns: readonly string[], time: string): Promise<void> {
+    const value = this.ground.address.kind === "postgres"
+      ? sql`cast(${time}::text as timestamptz)`
+      : sql`${time}`;
+    const changes = sql.join(columns.map((column) => sql`${sql.ref(column)} = ${value}`));
+    await this.sql(sql`update agentexec_activity set ${changes} where agent_id = ${id}`);
   }
 
   /** Writes. */

@@ -98,4 +98,33 @@ export function migrating(contract: ActivityContract): void {
       RangeError,
     );
   });
+
+  Deno.test(`${name}: tables of the first schema are brought up to this one, with what they hold`, async () => {
+    await using bench = await Bench.make(contract);
+    const id = await bench.running("1");
+    // What the later migrations made is taken away.
+    await bench.sql(sql`drop table agentexec_broker`);
+    await bench.sql(sql`drop index agentexec_activity_ended`);
+    for (const column of ["updated_at", "error_name", "error_detail"]) {
+      await bench.sql(sql`alter table agentexec_activity drop column ${sql.ref(column)}`);
+    }
+    await bench.sql(sql`delete from agentexec_migration where id > 1`);
+    await assertRejects(() => bench.store.checkMigrated(), MigrationError);
+    await bench.store.migrate();
+    await bench.store.checkMigrated();
+    const { status, failure } = await bench.detail(id);
+    assertEquals([status, failure], ["running", null]);
+    // The broker that holds it counts as used until now.
+    const brokers = await bench.sql(sql`select id, queue, address from agentexec_broker`);
+    assertEquals(brokers.map((row) => ({ ...row as object })), [
+      { id: "b", queue: "q", address: null },
+    ]);
+  });
+
+  Deno.test(`${name}: another program's table of brokers is refused, also by tables of the first schema`, async () => {
+    await using bench = await Bench.make(contract);
+    await bench.sql(sql`delete from agentexec_migration where id > 1`);
+    const error = await assertRejects(() => bench.store.migrate(), IncompatibleError);
+    assertTrue(error.message.includes("agentexec_broker"), error.message);
+  });
 }

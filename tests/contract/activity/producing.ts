@@ -13,7 +13,7 @@ export function producing(contract: ActivityContract): void {
     const metadata = '{"org":"o-1","n":1.5,"list":[1,"x"],"nothing":null}';
     const row = newRow({ runAt, parentId, metadata, context: '{"b":[1,2],"a":"ä 😀 \\"q\\""}' });
     assertEquals(await bench.store.insertTasks([row]), [{ kind: "inserted" }]);
-    const { createdAt, queuedAt, log, ...rest } = await bench.detail(row.agentId);
+    const { createdAt, queuedAt, updatedAt, log, ...rest } = await bench.detail(row.agentId);
     assertEquals(rest, {
       agentId: row.agentId,
       kind: "task",
@@ -28,13 +28,14 @@ export function producing(contract: ActivityContract): void {
       message: "Waiting",
       percentage: null,
       error: null,
+      failure: null,
       runAt,
       startedAt: null,
       endedAt: null,
       context: { b: [1, 2], a: 'ä 😀 "q"' },
       result: null,
     });
-    assertEquals(queuedAt, createdAt);
+    assertEquals([queuedAt, updatedAt], [createdAt, createdAt]);
     assertTrue(Math.abs(createdAt.getTime() - Date.now()) < 60_000, "a time of the database");
     assertEquals(log.map(({ at: _, ...line }) => line), [
       { status: "queued", message: "Waiting", percentage: null },

@@ -1,4 +1,4 @@
-import { ActivityOwnedError, AgentexecError } from "../../../src/errors.ts";
+import { ActivityOwnedError, AgentexecError, TaskConflictError } from "../../../src/errors.ts";
 import { assertEquals, assertRejects, assertTrue } from "../../support/assert.ts";
 import { type ActivityContract, Bench } from "./bench.ts";
 
@@ -86,5 +86,34 @@ export function recording(contract: ActivityContract): void {
       stores.map((store, index) => store.updateRecord(id, { message: `m${index}` })),
     );
     assertEquals((await bench.log(id)).length, 11);
+  });
+
+  Deno.test(`${name}: a record may bring its id, and is then made once`, async () => {
+    await using bench = await Bench.make(contract);
+    const agentId = crypto.randomUUID();
+    const made = { agentId, taskName: "import", message: "First" };
+    assertEquals(await bench.store.createRecord(made), agentId);
+    assertEquals(await bench.store.createRecord({ ...made, message: "Second" }), agentId);
+    assertEquals(await bench.log(agentId), ["queued: First"]);
+    const other = { agentId, taskName: "export" };
+    const error = await assertRejects(() => bench.store.createRecord(other), TaskConflictError);
+    assertEquals(error.agentId, agentId);
+    const task = { agentId: await bench.task(), taskName: "research" };
+    await assertRejects(() => bench.store.createRecord(task), TaskConflictError);
+  });
+
+  Deno.test(`${name}: a record ends at the percentage that the program says`, async () => {
+    await using bench = await Bench.make(contract);
+    const [whole, part, failed] = await Promise.all(
+      [1, 2, 3].map(() => bench.store.createRecord({ taskName: "import" })),
+    ) as [string, string, string];
+    await bench.store.completeRecord(whole);
+    await bench.store.completeRecord(part, "Enough", { percentage: 80 });
+    await bench.store.updateRecord(failed, { message: "m", percentage: 30 });
+    await bench.store.failRecord(failed, "no", { percentage: 40 });
+    const ids = [whole, part, failed];
+    const details = await Promise.all(ids.map((id) => bench.detail(id)));
+    assertEquals(details.map(({ percentage }) => percentage), [100, 80, 40]);
+    assertEquals(details[2]?.log.at(-1)?.percentage, 40);
   });
 }

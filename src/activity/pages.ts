@@ -1,0 +1,167 @@
+/**
+ * Pages of activities, in either order.
+ *
+ * @module
+ */
+import { type RawBuilder, sql } from "kysely";
+import { sleep } from "../clock.ts";
+import type { ActivityFilter, ActivityListOptions, ActivityPage } from "./activity.ts";
+import {
+  type ActivePosition,
+  decodeActiveCursor,
+  decodeCursor,
+  encodeActiveCursor,
+  encodeCursor,
+  type Position,
+} from "./cursor.ts";
+import { whereOf } from "./filters.ts";
+import { itemColumns, type StoredItem, toItem } from "./items.ts";
+import type { Session } from "./session.ts";
+
+const DEFAULT_LIMIT = 50;
+const MOST = 1_000;
+
+/** A page. */
+export async function listActivities(
+  session: Session,
+  options: ActivityListOptions,
+): Promise<ActivityPage> {
+  const { limit = DEFAULT_LIMIT, after, order = "newest", ...filter } = options;
+  if (!Number.isInteger(limit) || limit < 1 || limit > MOST) {
+    throw new RangeError(
+      `Cannot list activities: 'limit' must be from 1 to ${MOST}, current value is ${limit}`,
+    );
+  }
+  const cursor = after ?? undefined;
+  switch (order) {
+    case "newest":
+      return await newestPage(session, filter, {
+        limit,
+        behind: cursor === undefined ? undefined : decodeCursor(cursor),
+      });
+    case "active":
+      return await activePage(session, filter, {
+        limit,
+        behind: cursor === undefined ? undefined : decodeActiveCursor(cursor),
+      });
+    default:
+      throw new TypeError(
+        `Cannot list activities: 'order' must be "newest" or "active", current value is ${
+          JSON.stringify(order satisfies never) ?? String(order)
+        }`,
+      );
+  }
+}
+
+interface Page<At extends Position> {
+  readonly limit: number;
+  readonly behind: At | undefined;
+}
+
+async function newestPage(
+  session: Session,
+  filter: ActivityFilter,
+  { limit, behind }: Page<Position>,
+): Promise<ActivityPage> {
+  const { rows } = await sql<StoredItem>`
+    select ${itemColumns(session)} from ${session.activity}
+    where ${whereOf(session.dialect, filter)}
+      ${behind === undefined ? sql`` : sql`and ${isBehind(session, behind)}`}
+    ${newestFirst(session)} limit ${limit + 1}`.execute(session.reads);
+  const page = rows.slice(0, limit);
+  const last = page.at(-1);
+  return {
+    items: page.map(toItem),
+    next: rows.length > limit && last !== undefined
+      ? encodeCursor({ createdAt: last.created_text, agentId: last.agent_id })
+      : null,
+  };
+}
+
+function newestFirst({ activity }: Session): RawBuilder<unknown> {
+  return sql`order by ${activity}.created_at desc, ${activity}.agent_id desc`;
+}
+
+function isBehind({ dialect }: Session, { createdAt, agentId }: Position): RawBuilder<unknown> {
+  return dialect === "postgres"
+    ? sql`(created_at, agent_id) < (cast(${createdAt}::text as timestamptz), ${agentId}::uuid)`
+    : sql`(created_at, agent_id) < (${createdAt}, ${agentId})`;
+}
+
+interface StoredActiveItem extends StoredItem {
+  readonly place: number;
+  readonly as_of: string;
+}
+
+/** What runs, what waits, the rest. */
+const GROUPS = [0, 1, 2] as const;
+const NUMBERS = [sql`0`, sql`1`, sql`2`] as const;
+
+/**
+ * One statement, so that an activity which moves on while it is read is met in one group. Each group is read by
+ * itself, by an index of its own; in one sorted by status the whole table would have to be read and sorted.
+ */
+async function activePage(
+  session: Session,
+  filter: ActivityFilter,
+  { limit, behind }: Page<ActivePosition>,
+): Promise<ActivityPage> {
+  const { dialect } = session;
+  const asOf = behind === undefined ? nowText(session) : sql`${behind.asOf}`;
+  const groups = GROUPS.filter((group) => group >= (behind?.group ?? 0)).map((group) => {
+    const wanted = behind === undefined ? isNow(group) : wasThen(session, group, behind);
+    return sql`select * from (
+      select ${NUMBERS[group]} as place, cast(${asOf} as text) as as_of, ${itemColumns(session)}
+      from ${session.activity} where ${whereOf(dialect, filter)} and ${wanted}
+      ${newestFirst(session)} limit ${limit + 1}
+    ) as ${sql.ref(`group_${group}`)}`;
+  });
+  const { rows } = await sql<StoredActiveItem>`
+    select * from (${sql.join(groups, sql` union all `)}) as page
+    order by place, created_text desc, agent_id desc limit ${limit + 1}`.execute(session.reads);
+  const page = rows.slice(0, limit);
+  const last = page.at(-1);
+  if (rows.length <= limit || last === undefined) return { items: page.map(toItem), next: null };
+  // SQLite knows no less than milliseconds: what happens after this page must not have its time.
+  if (behind === undefined && dialect === "sqlite") await sleep(1);
+  return {
+    items: page.map(toItem),
+    next: encodeActiveCursor({
+      group: last.place,
+      asOf: last.as_of,
+      createdAt: last.created_text,
+      agentId: last.agent_id,
+    }),
+  };
+}
+
+function nowText(session: Session): RawBuilder<unknown> {
+  return session.dialect === "postgres"
+    ? sql`to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+    : session.now();
+}
+
+/** As the index over what lives is declared, so that both databases use it. */
+const LIVE = sql`status in ('queued', 'running')`;
+
+function isNow(group: number): RawBuilder<unknown> {
+  if (group === 2) return sql`status not in ('queued', 'running')`;
+  return sql`${LIVE} and ${group === 0 ? sql`status = 'running'` : sql`status = 'queued'`}`;
+}
+
+/** Whether an activity was in the group when the first page was read, as its times tell, and stands behind the last. */
+function wasThen(session: Session, group: number, behind: ActivePosition): RawBuilder<unknown> {
+  const then = session.dialect === "postgres"
+    ? sql`cast(${behind.asOf}::text as timestamptz)`
+    : sql`${behind.asOf}`;
+  const queuedAt = sql`coalesce(queued_at, created_at)`;
+  // A run that has gone back to the queue since then still ran.
+  const ran = sql`case when started_at <= ${then} and
+    (${queuedAt} > ${then} or ${queuedAt} <= started_at) then 1 else 0 end`;
+  const wanted = group === 2
+    ? sql`status not in ('queued', 'running') and (ended_at is null or ended_at <= ${then})`
+    : sql`(${LIVE} or ended_at > ${then}) and ${ran} = ${group === 0 ? sql`1` : sql`0`}`;
+  return group === behind.group
+    ? sql`${wanted} and ${isBehind(session, behind)}`
+    : sql`${wanted} and created_at <= ${then}`;
+}
