@@ -103,6 +103,7 @@ export {
   TaskCanceledError,
   TaskConflictError,
   TaskFailedError,
+  TransactionConflictError,
   ValidationError,
 } from "./src/errors.ts";
 export { type PoolOptions } from "./src/pool/options.ts";

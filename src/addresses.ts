@@ -496,5 +496,10 @@ export function databaseGrant(address: PostgresAddress): string {
 
 /** The files of an SQLite database: all that a process may touch of it. */
 export function sqliteFiles(path: string): readonly string[] {
-  return [path, `${path}-wal`, `${path}-shm`, `${path}-journal`];
+  return [path, `${path}-wal`, `${path}-shm`, `${path}-journal`, holderFile(path)];
+}
+
+/** Where who holds the write lock of an SQLite database for long says so. */
+export function holderFile(path: string): string {
+  return `${path}-holder`;
 }

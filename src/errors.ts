@@ -483,3 +483,29 @@ export class ActivityOwnedError extends AgentexecError {
     this.agentId = options.agentId;
   }
 }
+
+/**
+ * A transaction of a handler's `db` on SQLite read first and then wanted to write, but another had written meanwhile:
+ * what it read is no longer so. It can write nothing any more; run it again, or begin it by
+ * `setAccessMode("read write")`, which lets nobody write in between.
+ *
+ * @example
+ * ```ts
+ * import { currentTask, TransactionConflictError } from "@agentexec/core";
+ *
+ * async function again<T>(work: () => Promise<T>): Promise<T> {
+ *   for (;;) {
+ *     try {
+ *       return await work();
+ *     } catch (error) {
+ *       if (!(error instanceof TransactionConflictError)) throw error;
+ *       currentTask().signal.throwIfAborted();
+ *     }
+ *   }
+ * }
+ * ```
+ */
+export class TransactionConflictError extends AgentexecError {
+  /** `"TransactionConflictError"` */
+  override readonly name = "TransactionConflictError";
+}

@@ -32,13 +32,21 @@ export interface OpenOptions {
    * @default {30_000}
    */
   readonly idleMs?: number | undefined;
+  /**
+   * SQLite: told in a sentence when a handler has held the write lock for 2 s.
+   *
+   * @default {undefined} (the connections are the library's own)
+   */
+  readonly onLongLock?: ((text: string) => void) | undefined;
 }
 
 /** A Kysely on the address. Connects at first use. */
 export function openDatabase(address: DatabaseAddress, options: OpenOptions = {}): Database {
-  const { db, connections = 1, statementMs = 600_000, idleMs = 30_000 } = options;
+  const { db, connections = 1, statementMs = 600_000, idleMs = 30_000, onLongLock } = options;
   if (db !== undefined) return db(address.url);
-  if (address.kind === "sqlite") return new Kysely({ dialect: sqliteDialect(address.path) });
+  if (address.kind === "sqlite") {
+    return new Kysely({ dialect: sqliteDialect(address.path, { connections, onLongLock }) });
+  }
   return new Kysely({
     dialect: new PostgresDialect({
       // Made at first use: reading the file of a certificate authority may fail.

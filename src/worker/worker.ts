@@ -190,6 +190,7 @@ class Worker {
     this.#handlerDatabase ??= openDatabase(this.#boot.database, {
       ...(declared?.openDatabase === undefined ? {} : { db: declared.openDatabase }),
       connections: 2,
+      onLongLock: (text) => workerLogger().warn(text),
     });
     return this.#handlerDatabase;
   }

@@ -10,7 +10,7 @@ import { sqliteGround } from "./grounds.ts";
 
 const contract = { name: "SQLite", ground: sqliteGround };
 
-Deno.test("SQLite needs the four files of filesOf() and no other right", async () => {
+Deno.test("SQLite needs the files of filesOf() and no other right", async () => {
   await using bench = await Bench.make(contract);
   const id = await bench.task();
   const { stdout, stderr } = await runFixture("connect.ts", bench.ground.address, id).output();
@@ -50,7 +50,7 @@ type Transaction = (db: Kysely<unknown>, body: () => Promise<unknown>) => Promis
 
 const transactions: readonly [string, Transaction][] = [
   ["the store's", (db, body) => inTransaction(db, "sqlite", body)],
-  ["a program's", (db, body) => db.transaction().execute(body)],
+  ["a program's", (db, body) => db.transaction().setAccessMode("read write").execute(body)],
 ];
 
 for (const [whose, transaction] of transactions) {
@@ -86,7 +86,7 @@ Deno.test("a store that waits for another's transaction lets the rest of the pro
   const other = openDatabase(bench.ground.address);
   const reader = bench.another();
   let writing: Promise<unknown> | undefined;
-  await other.transaction().execute(async () => {
+  await other.transaction().setAccessMode("read write").execute(async () => {
     writing = bench.write({ agentId: id, token: "1", status: "running" });
     for (let turn = 0; turn < 20; turn++) await fetch("data:,turn").then((r) => r.text());
     assertEquals((await reader.readRow(id))?.status, "queued");
@@ -103,7 +103,7 @@ Deno.test("the program's own transactions read and write beside the store's", as
   const connections = Array.from({ length: 5 }, () => openDatabase(bench.ground.address));
   await Promise.all(connections.map(async (connection) => {
     for (let nth = 0; nth < 20; nth++) {
-      await connection.transaction().execute(async (transaction) => {
+      await connection.transaction().setAccessMode("read write").execute(async (transaction) => {
         const { rows: [row] } = await sql<{ n: number }>`select n from counter`.execute(
           transaction,
         );
