@@ -83,6 +83,11 @@ export function toMilliseconds(duration: Duration, name: string): number {
       }' is not one of days, hours, minutes, seconds, milliseconds`,
     );
   }
+  if (Object.keys(UNITS).every((unit) => duration[unit as keyof Duration] === undefined)) {
+    throw new TypeError(
+      `Cannot use '${name}': it names none of days, hours, minutes, seconds, milliseconds`,
+    );
+  }
   if (!Number.isFinite(sum)) {
     throw new RangeError(`Cannot use '${name}': the sum is not a finite number of milliseconds`);
   }

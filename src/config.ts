@@ -7,6 +7,7 @@
 import process from "node:process";
 import type { Sourced } from "./addresses.ts";
 import { ConfigError } from "./errors.ts";
+import { show } from "./show.ts";
 
 const NAME = /^[A-Za-z0-9_.-]{1,128}$/;
 const NO_NAMES = ["constructor", "prototype", "__proto__"];
@@ -16,14 +17,15 @@ const NO_NAMES = ["constructor", "prototype", "__proto__"];
  *
  * @param name The name.
  * @param what What it names: "task", "queue" or "pool".
+ * @param option The option that it was given as, if it was one.
  * @throws {RangeError} If it is none.
  */
-export function checkName(name: string, what: string): void {
+export function checkName(name: string, what: string, option?: string): void {
   if (typeof name !== "string" || !NAME.test(name) || NO_NAMES.includes(name)) {
     throw new RangeError(
-      `Cannot use ${
-        JSON.stringify(name)
-      } as the name of a ${what}: allowed are 1 to 128 letters, digits, ` +
+      `Cannot use ${show(name)} as ${
+        option === undefined ? "" : `option '${option}', `
+      }the name of a ${what}: allowed are 1 to 128 letters, digits, ` +
         `'_', '.' and '-', but not ${NO_NAMES.map((each) => `'${each}'`).join(", ")}`,
     );
   }

@@ -116,7 +116,7 @@ export function checkClientOptions(options: ClientOptions): void {
     options;
   if (embedded !== undefined) checkType("embedded", embedded, "boolean");
   if (db !== undefined) checkType("db", db, "function");
-  if (queueName !== undefined) checkName(queueName, "queue");
+  if (queueName !== undefined) checkName(queueName, "queue", "queueName");
   if (tablePrefix !== undefined) {
     checkType("tablePrefix", tablePrefix, "string");
     checkTablePrefix({ value: tablePrefix, source: "option 'tablePrefix'" });

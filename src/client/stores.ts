@@ -210,13 +210,11 @@ export class Stores {
   }
 
   /**
-   * Connects to both for a pool that is to run, again and again until they answer, the time is up, or the signal
-   * aborts.
+   * Keeps the connections for a pool that is to run, until {@linkcode Stores.disconnect}. May be called twice.
    *
-   * @throws {ConnectionError} If one cannot be reached in time, or refuses for good.
-   * @throws {AgentexecError} If a test kit is attached.
+   * @throws {AgentexecError} If a test kit is attached, or they were closed.
    */
-  async connect(options: ConnectOptions): Promise<void> {
+  hold(): void {
     this.#refuseClosed();
     if (this.#replacement !== undefined) {
       throw new AgentexecError(
@@ -224,6 +222,17 @@ export class Stores {
       );
     }
     this.#held = true;
+  }
+
+  /**
+   * Connects to both for a pool that is to run, again and again until they answer, the time is up, or the signal
+   * aborts.
+   *
+   * @throws {ConnectionError} If one cannot be reached in time, or refuses for good.
+   * @throws {AgentexecError} If a test kit is attached.
+   */
+  async connect(options: ConnectOptions): Promise<void> {
+    this.hold();
     const stop = new AbortController();
     const signal = options.signal === undefined
       ? stop.signal

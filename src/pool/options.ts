@@ -5,8 +5,11 @@
  */
 import { type ClientOptions, DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_options.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
-import { netAddress } from "../addresses.ts";
+import { netAddress, parseBrokerUrl, parseDatabaseUrl, type Sourced } from "../addresses.ts";
 import { checkName, CONF } from "../config.ts";
+import { resolveScope } from "../process/scope.ts";
+import { role } from "../role.ts";
+import { show } from "../show.ts";
 import type { Interrupted } from "../task/definition.ts";
 
 /**
@@ -208,16 +211,18 @@ export interface PoolSettings {
 }
 
 /**
- * The settings of options.
+ * The settings of options, all of them checked. In a worker only what it is found by counts: the rest is its
+ * supervisor's, and may be made from what a worker may not even read.
  *
  * @throws {TypeError} If an option is of the wrong type.
  * @throws {RangeError} If a value is out of range.
  * @throws {ConfigError} If a variable of the environment that stands in for an option is not allowed.
  */
-export function resolvePoolOptions(options: PoolOptions): PoolSettings {
-  const queueName = options.queueName ?? CONF.queueName;
-  const name = options.name ?? queueName;
-  checkName(name, "pool");
+export function resolvePoolOptions(given: PoolOptions): PoolSettings {
+  const queueName = given.queueName ?? CONF.queueName;
+  if (given.name !== undefined) checkName(given.name, "pool", "name");
+  const name = given.name ?? queueName;
+  const options: PoolOptions = role === "worker" ? {} : given;
   const duration = (option: keyof PoolOptions, standardMs: number) => {
     const value = options[option] as Duration | undefined;
     return value === undefined ? standardMs : toMilliseconds(value, option);
@@ -225,38 +230,97 @@ export function resolvePoolOptions(options: PoolOptions): PoolSettings {
   return {
     name,
     queueName,
-    permissions: options.permissions ?? {},
-    numWorkers: count("numWorkers", options.numWorkers ?? CONF.numWorkers, 1_000),
-    concurrency: count("concurrency", options.concurrency ?? 1, 10_000),
-    entrypoint: options.entrypoint === undefined ? undefined : String(options.entrypoint),
-    config: options.config === undefined ? undefined : String(options.config),
-    denoArgs: denoArguments(options.denoArgs ?? []),
+    permissions: permissionsOption(options.permissions),
+    numWorkers: options.numWorkers === undefined
+      ? count("AGENTEXEC_NUM_WORKERS", CONF.numWorkers, 1_000)
+      : count("numWorkers", options.numWorkers, 1_000),
+    concurrency: count("concurrency", options.concurrency, 10_000, 1),
+    entrypoint: place("entrypoint", given.entrypoint),
+    config: place("config", options.config),
+    denoArgs: denoArguments(options.denoArgs),
     gracefulShutdownMs: options.gracefulShutdownTimeout === undefined
       ? CONF.gracefulShutdownTimeout * 1_000
       : duration("gracefulShutdownTimeout", 0),
-    interrupted: interruptedOption(options.interrupted ?? "requeue"),
+    interrupted: interruptedOption(
+      options.interrupted === undefined ? "requeue" : options.interrupted,
+    ),
     leaseMs: atLeast("lease", duration("lease", 30_000), 2_000),
     sweepMs: atLeast("sweepInterval", duration("sweepInterval", 5_000), 100),
     startMs: duration("startTimeout", 30_000),
     connectMs: duration("connectTimeout", 30_000),
-    crashLimit: count("crashLimit", options.crashLimit ?? 3, 1_000),
+    crashLimit: count("crashLimit", options.crashLimit, 1_000, 3),
     maxResultBytes: count(
       "maxResultBytes",
-      options.maxResultBytes ?? DEFAULT_MAX_CONTEXT_BYTES,
+      options.maxResultBytes,
       2 ** 30,
+      DEFAULT_MAX_CONTEXT_BYTES,
     ),
-    brokerHosts: (options.brokerHosts ?? []).map(brokerHost),
-    workerBrokerUrl: options.workerBrokerUrl,
-    workerDatabaseUrl: options.workerDatabaseUrl,
+    brokerHosts: list("brokerHosts", options.brokerHosts).map(brokerHost),
+    workerBrokerUrl: address("workerBrokerUrl", options.workerBrokerUrl, parseBrokerUrl),
+    workerDatabaseUrl: address(
+      "workerDatabaseUrl",
+      options.workerDatabaseUrl,
+      (sourced) => parseDatabaseUrl(sourced, { foreign: options.db !== undefined }),
+    ),
   };
 }
 
-function count(option: string, value: number, most: number): number {
-  if (!Number.isInteger(value) || value < 1 || value > most) {
+function count(
+  option: string,
+  value: number | undefined,
+  most: number,
+  standard?: number,
+): number {
+  const number = value === undefined ? standard : value;
+  if (typeof number !== "number" || !Number.isInteger(number) || number < 1 || number > most) {
     throw new RangeError(
-      `Cannot use '${option}': it must be a whole number from 1 to ${most}, current value is ${value}`,
+      `Cannot use '${option}': it must be a whole number from 1 to ${most}, current value is ${
+        show(value)
+      }`,
     );
   }
+  return number;
+}
+
+/** Checked before anything is opened; relative paths are resolved at the start, where its folder counts. */
+function permissionsOption(
+  permissions: Deno.PermissionOptionsObject | undefined,
+): Deno.PermissionOptionsObject {
+  if (permissions === undefined) return {};
+  resolveScope({ permissions, cwd: "/" });
+  return permissions;
+}
+
+/** A module or a file: a URL, or a path. */
+function place(option: string, value: string | URL | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  const text = value instanceof URL ? value.href : value;
+  if (typeof text === "string" && text !== "" && !text.includes("\0")) return text;
+  throw new TypeError(
+    `Cannot use '${option}': it must be a URL or a path, current value is ${show(value)}`,
+  );
+}
+
+function list(option: string, value: readonly string[] | undefined): readonly string[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value)) return value;
+  throw new TypeError(
+    `Cannot use '${option}': it must be a list of texts, current value is ${show(value)}`,
+  );
+}
+
+function address(
+  option: string,
+  value: string | undefined,
+  parse: (sourced: Sourced) => unknown,
+): string | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value !== "string") {
+    throw new TypeError(
+      `Cannot use option '${option}': it must be a string, current value is ${show(value)}`,
+    );
+  }
+  parse({ value, source: `option '${option}'` });
   return value;
 }
 
@@ -273,21 +337,20 @@ function atLeast(option: string, ms: number, least: number): number {
 export function interruptedOption(value: Interrupted): Interrupted {
   if (value !== "requeue" && value !== "cancel") {
     throw new TypeError(
-      `Cannot use 'interrupted': it must be "requeue" or "cancel", current value is ${
-        JSON.stringify(value)
-      }`,
+      `Cannot use 'interrupted': it must be "requeue" or "cancel", current value is ${show(value)}`,
     );
   }
   return value;
 }
 
 /** Permissions come from `permissions` alone, so that what a worker may do is said in one place. */
-function denoArguments(given: readonly string[]): readonly string[] {
-  for (const argument of given) {
-    if (typeof argument !== "string" || !/^--[a-z]/.test(argument)) {
+function denoArguments(given: readonly string[] | undefined): readonly string[] {
+  const checked = list("denoArgs", given);
+  for (const argument of checked) {
+    if (typeof argument !== "string" || !/^--[a-z][^\0]*$/.test(argument)) {
       throw new TypeError(
         `Cannot use 'denoArgs': each must be a long flag such as "--v8-flags=…", current value is ` +
-          JSON.stringify(argument),
+          show(argument),
       );
     }
     // A permission set is a list of the configuration file, which would be granted besides.
@@ -300,16 +363,14 @@ function denoArguments(given: readonly string[]): readonly string[] {
       );
     }
   }
-  return given;
+  return checked;
 }
 
 function brokerHost(given: string): string {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})$/.exec(given);
-  if (match === null) {
+  if (match === null || Number(match[3]) > 65_535) {
     throw new TypeError(
-      `Cannot use 'brokerHosts': each must be "host:port", current value is ${
-        JSON.stringify(given)
-      }`,
+      `Cannot use 'brokerHosts': each must be "host:port", current value is ${show(given)}`,
     );
   }
   return netAddress(match[1] ?? match[2] ?? "", Number(match[3]));

@@ -130,13 +130,8 @@ export class Service {
     const { settings, stores, storeContext, tasks } = this.#parts;
     const log = this.#log();
     if (stores.embeddedNote !== undefined) log.info(stores.embeddedNote);
-    await stores.connect({
-      timeoutMs: settings.connectMs,
-      signal,
-      onRetry: (error) => log.warn(error.message),
-    });
-    const queue = await stores.queue(settings.queueName);
-    const store = await stores.activity();
+    stores.hold();
+    // First what needs nobody else: an option that will not do is not to be told after the whole connectTimeout.
     const plan = await planWorkers({
       settings,
       broker: stores.brokerAddress,
@@ -149,6 +144,13 @@ export class Service {
     });
     for (const warning of plan.warnings) log.warn(warning);
     for (const note of plan.notes) log.info(note);
+    await stores.connect({
+      timeoutMs: settings.connectMs,
+      signal,
+      onRetry: (error) => log.warn(error.message),
+    });
+    const queue = await stores.queue(settings.queueName);
+    const store = await stores.activity();
     const { name, numWorkers, leaseMs, sweepMs, startMs, crashLimit } = settings;
     return await Supervisor.start({
       pool: name,

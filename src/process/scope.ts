@@ -6,6 +6,7 @@
  */
 import { ConfigError } from "../errors.ts";
 import { fromFileUrl, toFileUrl } from "../file_url.ts";
+import { show } from "../show.ts";
 
 /** Granted: all of a kind, or these entries. A kind that is absent is not granted. */
 export type Grant = true | readonly string[];
@@ -73,12 +74,12 @@ export function resolveScope(
 /** `"inherit"` and `"none"`, which Deno's own option also takes, are no lists. */
 function permissionsObject(permissions: unknown): object {
   if (permissions === undefined) return {};
-  if (typeof permissions === "object" && permissions !== null && !Array.isArray(permissions)) {
-    return permissions;
+  if (Object.prototype.toString.call(permissions) === "[object Object]") {
+    return permissions as object;
   }
   throw new TypeError(
     `Cannot use permissions: it must be an object such as { read: ["data"] }, current value is ${
-      JSON.stringify(permissions)
+      show(permissions)
     }` + (permissions === "inherit" ? " (workers inherit nothing)" : ""),
   );
 }
@@ -95,7 +96,7 @@ function grantOf(kind: Kind, value: unknown, cwd: string): Grant | undefined {
     throw new TypeError(
       `Cannot use permissions.${kind}: it must be a list${
         LISTS_ONLY.includes(kind) ? "" : " or true"
-      }, current value is ${JSON.stringify(value)}` +
+      }, current value is ${show(value)}` +
         (value === "inherit" ? " (workers inherit nothing)" : ""),
     );
   }
@@ -108,7 +109,7 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
   const text = Object.prototype.toString.call(entry) === "[object URL]" ? String(entry) : entry;
   if (typeof text !== "string" || text === "" || text.includes("\0")) {
     throw new TypeError(
-      `Cannot use permissions.${kind}: ${JSON.stringify(text)} is no entry of a list`,
+      `Cannot use permissions.${kind}: ${show(text)} is no entry of a list`,
     );
   }
   const path = PATHS.includes(kind) || (kind === "run" && text.includes("/"));

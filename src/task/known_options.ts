@@ -14,7 +14,7 @@ import { kindOf } from "./json_text.ts";
  * @throws {TypeError} If it is no object, or holds another name.
  */
 export function checkOptions(doing: string, options: object, allowed: readonly string[]): void {
-  if (typeof options !== "object" || options === null) {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new TypeError(
       `Cannot ${doing}: the options must be an object, current value is ${kindOf(options)}`,
     );
