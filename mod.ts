@@ -70,7 +70,7 @@ export {
   type ActivityTable,
   type StoredTime,
 } from "./src/activity/schema.ts";
-export { type Depth } from "./src/broker/broker.ts";
+export { type Depth, type QueueDiagnostics } from "./src/broker/broker.ts";
 export { type ActivityApi, type NewRecord } from "./src/client/activity_api.ts";
 export { type CancelOutcome } from "./src/client/cancel.ts";
 export { type CancelScope } from "./src/client/cancel_pending.ts";

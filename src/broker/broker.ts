@@ -27,6 +27,12 @@ export const PROTOCOL = 1;
 /** How many times a claim may lapse before its task ends as lost. */
 export const LAPSE_LIMIT = 10;
 
+/**
+ * The most bytes of payloads that one claim answers with; a single one may be larger. On a link of 15 Mbit/s an answer of
+ * this size just arrives within the deadline of a call.
+ */
+export const CLAIM_BYTES = 8 * 1024 * 1024;
+
 /** A broker connection of one process. */
 export interface Broker {
   /** The address as it may be shown, its password as `***`. */
@@ -101,9 +107,10 @@ export interface ClaimAnswer {
   /** Milliseconds until the next delayed task is due; null where none is. */
   readonly nextDueMs: number | null;
   /**
-   * Ids that stood in the queue without their task (moved to the foreign list): the caller looks up their
-   * rows and enqueues them again (`enqueue` takes them off that list), or lets them be. Redis alone has any: in
-   * SQLite an id and its task are one row, so that they are lost together or not at all.
+   * Ids that stood in the queue without their task, at most 100: the caller looks up their rows and enqueues them again,
+   * or settles them by {@linkcode Queue.settleOrphans}. One with which neither was done is told of again after 10 s, by
+   * the next claim of whichever worker. Redis alone has any: in SQLite an id and its task are one row, so that they are
+   * lost together or not at all.
    */
   readonly orphans: readonly string[];
 }
@@ -177,7 +184,17 @@ export interface Renewal {
   readonly owned: readonly OwnedClaim[];
   /** Those of its workers that said ready, with what they said. */
   readonly ready: ReadonlyMap<string, string>;
+  /** What is wrong with the queue. */
+  readonly diagnostics: QueueDiagnostics;
 }
+
+/** The reply to a supervisor that was swept. */
+export const SWEPT: Renewal = {
+  swept: true,
+  owned: [],
+  ready: new Map(),
+  diagnostics: { foreign: 0, foreignDropped: 0 },
+};
 
 /** A claim that a sweep took from a dead owner. */
 export interface SweptClaim extends OwnedClaim {
@@ -190,6 +207,33 @@ export interface SweptClaim extends OwnedClaim {
   readonly exhausted: boolean;
   /** Milliseconds that it waits; 0 where it stands at the head. */
   readonly delayMs: number;
+}
+
+/**
+ * What is wrong with a queue: nothing if all numbers are 0.
+ *
+ * @example
+ * ```ts
+ * import { Client, type QueueDiagnostics } from "@agentexec/core";
+ *
+ * function isShared({ foreign, foreignDropped }: QueueDiagnostics): boolean {
+ *   return foreign + foreignDropped > 0;
+ * }
+ *
+ * async function check(client: Client) {
+ *   const { diagnostics } = await client.depth();
+ *   if (isShared(diagnostics)) console.warn("another program writes into this queue");
+ * }
+ * ```
+ */
+export interface QueueDiagnostics {
+  /**
+   * Entries of another program that workers found in the queue's list and put aside, at most 10,000. On Redis they are
+   * in the sorted set `{<queue>}:foreign`; SQLite has none.
+   */
+  readonly foreign: number;
+  /** Further ones that were dropped, the oldest first, since there were more than 10,000. */
+  readonly foreignDropped: number;
 }
 
 /**
@@ -217,6 +261,8 @@ export interface Depth {
   readonly running: number;
   /** How long the next task to be claimed has waited, in milliseconds; null where none waits. */
   readonly oldestMs: number | null;
+  /** What is wrong with the queue. */
+  readonly diagnostics: QueueDiagnostics;
 }
 
 /**
@@ -275,7 +321,7 @@ export interface Queue {
   // Producers
 
   /**
-   * Puts tasks in, all or none. A known id is left as it is.
+   * Puts tasks in, all or none. A known id is left as it is. Costs the same whatever waits.
    *
    * @throws {RangeError} If an id is no lower-case UUID, or a time is not finite.
    * @throws {ConnectionError} If the broker cannot be reached or is full; `retryable` says which it may be.
@@ -299,8 +345,16 @@ export interface Queue {
    * @throws {ConnectionError} If waiting cannot help: `retryable` is false.
    */
   wait(options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<void>;
-  /** Takes tasks, oldest first, a fair share of what waits (⌈waiting ÷ living workers⌉, at least 1). */
+  /**
+   * Takes tasks, oldest first, a fair share of what waits (⌈waiting ÷ living workers⌉, at least 1), whose payloads have
+   * {@linkcode CLAIM_BYTES} together. What is too much stays where it is, and can be claimed at once.
+   */
   claim(request: ClaimRequest): Promise<ClaimAnswer>;
+  /**
+   * Settles ids that {@linkcode ClaimAnswer.orphans} told of: those that "ended" are forgotten, "foreign" ones, of which
+   * nothing is known, are kept among the foreign entries. `enqueue` settles what it is given.
+   */
+  settleOrphans(ids: readonly string[], as: "ended" | "foreign"): Promise<void>;
   /**
    * Says that the worker runs; `message` is what its supervisor is told by `renew`, for as long as it renews the
    * worker, else for a minute.
@@ -349,4 +403,14 @@ export interface Queue {
   sweep(
     options: { readonly supervisorId: string; readonly leaseMs: number },
   ): Promise<readonly SweptClaim[]>;
+  /**
+   * Puts tasks that stand nowhere, since Redis evicted a key of the queue, into their places again: a part of the work,
+   * 0.5 s at most, with each call, by one supervisor at a time; the signal ends it sooner. In SQLite a task cannot lose
+   * its place.
+   */
+  mend(options: {
+    readonly supervisorId: string;
+    readonly leaseMs: number;
+    readonly signal?: AbortSignal;
+  }): Promise<void>;
 }

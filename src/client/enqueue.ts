@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import {
   ConnectionError,
   EnqueueError,
@@ -170,7 +171,7 @@ function* chunksOf(tasks: readonly PreparedTask[]): Generator<readonly PreparedT
   let chunk: PreparedTask[] = [];
   let bytes = 0;
   for (const task of tasks) {
-    const size = task.payload.length + task.metadata.length;
+    const size = Buffer.byteLength(task.payload) + Buffer.byteLength(task.metadata);
     if (chunk.length > 0 && (chunk.length === CHUNK_TASKS || bytes + size > CHUNK_BYTES)) {
       yield chunk;
       chunk = [];

@@ -12,6 +12,7 @@ import { repeat, type StopRepeating } from "../clock.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import type { TroubleLog } from "../log/trouble.ts";
 import { ClosingCalls } from "./closing.ts";
+import { ForeignEntries } from "./foreign_entries.ts";
 import { sweep } from "./sweep.ts";
 import type { WorkerSlot } from "./worker_slot.ts";
 
@@ -44,6 +45,7 @@ export interface LeaseKeeperParts {
 /** Keeps one supervisor registered, from its start to its end. */
 export class LeaseKeeper {
   readonly #parts: LeaseKeeperParts;
+  readonly #foreign: ForeignEntries;
   #id = uuid();
   #leaseMs: number;
   #unsubscribe: Unsubscribe = () => Promise.resolve();
@@ -54,6 +56,7 @@ export class LeaseKeeper {
   constructor(parts: LeaseKeeperParts) {
     this.#parts = parts;
     this.#leaseMs = parts.leaseMs;
+    this.#foreign = new ForeignEntries(parts.queue.name, () => supervisorLogger(parts.pool));
   }
 
   /** The supervisor's id, as long as others do not take it for dead. */
@@ -67,7 +70,7 @@ export class LeaseKeeper {
     await this.#renew();
     this.#loops = [
       repeat(RENEW_EVERY_MS, () => this.renewSoon()),
-      repeat(this.#parts.sweepMs, () => this.#sweep()),
+      repeat(this.#parts.sweepMs, (signal) => this.#sweep(signal)),
     ];
   }
 
@@ -124,6 +127,7 @@ export class LeaseKeeper {
   }
 
   #apply(renewal: Renewal): void {
+    this.#foreign.look(renewal.diagnostics);
     for (const slot of this.#parts.slots) {
       const workerId = slot.livingId;
       if (workerId === undefined) continue;
@@ -157,10 +161,11 @@ export class LeaseKeeper {
     this.#renewAgain = true;
   }
 
-  async #sweep(): Promise<void> {
+  async #sweep(signal: AbortSignal): Promise<void> {
     const { queue, store, pool, trouble } = this.#parts;
     try {
-      await sweep({ supervisorId: this.#id, leaseMs: this.#leaseMs }, { queue, store, pool });
+      const options = { supervisorId: this.#id, leaseMs: this.#leaseMs, signal };
+      await sweep(options, { queue, store, pool });
     } catch (error) {
       trouble.say("sweep", `Cannot sweep: ${(error as Error).message}`);
     }

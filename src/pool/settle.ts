@@ -26,6 +26,9 @@ export interface SettleParts {
   readonly store: ActivityStore;
 }
 
+/** Rows hold contexts of up to a MiB each, so that a statement must not ask for too many. */
+const ROWS_AT_ONCE = 8;
+
 /** Settles every claim that a worker left. Answers with the ids of those that a stop cut off. */
 export async function settleWorker(
   workerId: string,
@@ -34,10 +37,7 @@ export async function settleWorker(
 ): Promise<readonly string[]> {
   // Struck off first, so that no late claim of it is granted behind our back.
   const claims = await parts.queue.removeWorker(workerId);
-  if (claims.length === 0) return [];
-  const rows = new Map(
-    (await parts.store.readRows(claims.map((claim) => claim.id))).map((row) => [row.agentId, row]),
-  );
+  const rows = await readStates(claims, parts.store);
   const cutOff: string[] = [];
   await Promise.all(claims.map(async (claim) => {
     const row = rows.get(claim.id);
@@ -55,12 +55,28 @@ export async function settleWorker(
   return cutOff;
 }
 
+type RowState = Pick<TaskRow, "status" | "token">;
+
+async function readStates(
+  claims: readonly OwnedClaim[],
+  store: ActivityStore,
+): Promise<ReadonlyMap<string, RowState>> {
+  const states = new Map<string, RowState>();
+  for (let at = 0; at < claims.length; at += ROWS_AT_ONCE) {
+    const ids = claims.slice(at, at + ROWS_AT_ONCE).map((claim) => claim.id);
+    for (const { agentId, status, token } of await store.readRows(ids)) {
+      states.set(agentId, { status, token });
+    }
+  }
+  return states;
+}
+
 function isTerminal(status: ActivityStatus): boolean {
   return status === "complete" || status === "error" || status === "canceled";
 }
 
 /** The handler starts only after its row says `running` under the claim's very token. */
-function hadStarted(claim: OwnedClaim, row: TaskRow | undefined): boolean {
+function hadStarted(claim: OwnedClaim, row: RowState | undefined): boolean {
   return row?.status === "running" && row.token === claim.token;
 }
 

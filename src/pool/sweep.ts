@@ -17,15 +17,20 @@ export interface SweepParts {
   readonly pool: string;
 }
 
-/** Sweeps once, on behalf of a supervisor. */
+/** Sweeps once, on behalf of a supervisor, and mends a part of the queue. */
 export async function sweep(
-  options: { readonly supervisorId: string; readonly leaseMs: number },
+  options: {
+    readonly supervisorId: string;
+    readonly leaseMs: number;
+    readonly signal: AbortSignal;
+  },
   parts: SweepParts,
 ): Promise<void> {
   const swept = await parts.queue.sweep(options);
   // Each for itself: a row that cannot be written keeps no other from being told of its task's return.
   const recorded = await Promise.allSettled(swept.map((claim) => record(claim, parts)));
   const failed = recorded.find((each) => each.status === "rejected");
+  await parts.queue.mend(options);
   if (failed !== undefined) throw failed.reason;
 }
 

@@ -94,7 +94,7 @@ export class ClaimLoop {
         leaseMs,
       });
       for (const claim of answer.claims) this.#start(claim);
-      if (answer.orphans.length > 0) await restoreOrphans(answer.orphans, this.#parts);
+      if (answer.orphans.length > 0) await this.#restore(answer.orphans);
       if (!answer.registered) return await sleep(TRY_AGAIN_MS, { signal });
       if (answer.claims.length > 0) return;
       await queue.wait({
@@ -105,6 +105,15 @@ export class ClaimLoop {
       // Whatever the stores refuse, it is no reason to take what runs beside down with the process.
       this.#sayTrouble("claim", "a task", error);
       await sleep(TRY_AGAIN_MS, { signal });
+    }
+  }
+
+  /** The broker tells again of those that are not settled now. */
+  async #restore(orphans: readonly string[]): Promise<void> {
+    try {
+      await restoreOrphans(orphans, this.#parts);
+    } catch (error) {
+      this.#sayTrouble("restore", `${orphans.length} tasks that the broker lost`, error);
     }
   }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Queue } from "../broker/broker.ts";
 import { workerLogger } from "../log/lifecycle.ts";
@@ -53,30 +54,46 @@ export async function giveBackUnknown(claim: Claim, parts: UnusualParts): Promis
   await parts.queue.end(claim);
 }
 
-/** Ids that stood in the queue without their task: each is put in again from its row, where it has one. */
+/** Rows hold contexts of up to a MiB each, so that a statement must not ask for too many. */
+const ROWS_AT_ONCE = 8;
+
+/**
+ * Ids that stood in the queue without their task: each is put in again from its row, where it has one that has not ended,
+ * and else settled. The broker tells again of those that this does not come to.
+ */
 export async function restoreOrphans(ids: readonly string[], parts: UnusualParts): Promise<void> {
-  const rows = await parts.store.readRows(ids);
+  for (let at = 0; at < ids.length; at += ROWS_AT_ONCE) {
+    await restoreSome(ids.slice(at, at + ROWS_AT_ONCE), parts);
+  }
+}
+
+async function restoreSome(ids: readonly string[], parts: UnusualParts): Promise<void> {
+  const { queue, store } = parts;
+  const rows = new Map((await store.readRows(ids)).map((row) => [row.agentId, row]));
   for (const id of ids) {
-    const row = rows.find((each) => each.agentId === id);
-    if (row === undefined || (row.status !== "queued" && row.status !== "running")) {
+    const row = rows.get(id);
+    if (row === undefined) {
       workerLogger().warn(
-        `Left ${id} in the list of foreign entries: the queue had its id alone, and ` +
-          (row === undefined ? "it has no row" : `its row says ${row.status}`),
+        `Left ${id} among the foreign entries of the queue: it has neither a task nor a row`,
       );
-      continue;
+      await queue.settleOrphans([id], "foreign");
+    } else if (row.status === "queued" || row.status === "running") {
+      await restore(row, parts);
+    } else {
+      workerLogger().info(
+        `Dropped ${id} from the queue, which had its id alone: it is ${row.status}`,
+      );
+      await queue.settleOrphans([id], "ended");
     }
-    await parts.queue.raiseToken(row.token);
-    await parts.queue.enqueue([{
-      id,
-      name: row.taskName,
-      payload: row.context ?? "",
-      counters: {
-        attempt: row.attempt,
-        failures: row.failures,
-        crashes: row.crashes,
-        lapses: row.lapses,
-      },
-    }]);
-    workerLogger().warn(`Restored task ${row.taskName} ${id} from its row: the broker had lost it`);
+  }
+}
+
+async function restore(row: TaskRow, { queue }: UnusualParts): Promise<void> {
+  const { agentId: id, taskName: name, attempt, failures, crashes, lapses } = row;
+  await queue.raiseToken(row.token);
+  const counters = { attempt, failures, crashes, lapses };
+  const [word] = await queue.enqueue([{ id, name, payload: row.context ?? "", counters }]);
+  if (word === "accepted") {
+    workerLogger().warn(`Restored task ${name} ${id} from its row: the broker had lost it`);
   }
 }

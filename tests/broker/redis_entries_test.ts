@@ -5,6 +5,7 @@ import {
   claimOne,
   contractTest,
   crew,
+  LONG_LEASE,
   only,
   register,
   task,
@@ -84,8 +85,9 @@ contractTest(
     const { claims, orphans } = await claim(queue, worker.workerIds[0], { slots: 9 });
     assertEquals(claims.map(({ id }) => id), sound.map(({ id }) => id));
     assertEquals(orphans, []);
-    const foreign = strings(await redis.send("LRANGE", `{${bench.name}}:foreign`, "0", "-1"));
+    const foreign = strings(await redis.send("ZRANGE", `{${bench.name}}:foreign`, "0", "-1"));
     assertEquals(foreign, [...strange, wrongType.id, hollow.id]);
+    assertEquals((await queue.depth()).diagnostics, { foreign: 7, foreignDropped: 0 });
     const refused = await assertRejects(
       () => queue.enqueue([task(), wrongType]),
       IncompatibleError,
@@ -195,25 +197,77 @@ contractTest(
 
 contractTest(
   contract,
-  "a known task whose place was evicted is put into it again",
+  "an orphan is told of again until it is settled, and by one claim at a time",
   async (queue, bench) => {
     await using redis = await rawRedis(sharedRedisUrl());
-    const [own, sweeper] = [crew(), crew()];
-    await register(queue, own);
-    const [claimed, waiting, delayed] = [task(), task(), task({ delayMs: 3_600_000 })];
-    const tasks = [claimed, waiting, delayed];
-    await queue.enqueue(tasks);
-    await claimOne(queue, own.workerIds[0]);
-    const keys = ["delayed", "claims", "supervisors", "workers", `owner:${own.workerIds[0]}`];
-    await redis.send("DEL", bench.name, ...keys.map((key) => `{${bench.name}}:${key}`));
-    assertEquals(await queue.enqueue(tasks), ["known", "known", "known"]);
-    assertEquals(await queue.enqueue(tasks), ["known", "known", "known"]);
-    const ids = tasks.map(({ id }) => id);
-    assertEquals(await queue.whereabouts(ids), ["abandoned", "waiting", "delayed"]);
-    await register(queue, sweeper);
-    const { supervisorId } = sweeper;
-    assertEquals(only(await queue.sweep({ supervisorId, leaseMs: 0 })).id, claimed.id);
-    const { claims } = await claim(queue, sweeper.workerIds[0], { slots: 9 });
-    assertEquals(claims.map(({ id }) => id), [claimed.id, waiting.id]);
+    const worker = crew(2);
+    await register(queue, worker);
+    const lost = [task(), task(), task()] as const;
+    const [restored, ended, unknown] = [lost[0].id, lost[1].id, lost[2].id];
+    await queue.enqueue(lost);
+    for (const { id } of lost) await bench.ground.loseTask(bench.name, id);
+    const orphans = async () =>
+      (await claim(queue, worker.workerIds[1] ?? "", { slots: 9 })).orphans;
+    // As the ten seconds would do that it takes.
+    const letTimePass = async () => {
+      for (const id of strings(await redis.send("ZRANGE", `{${bench.name}}:orphans`, "0", "-1"))) {
+        await redis.send("ZADD", `{${bench.name}}:orphans`, "1", id);
+      }
+    };
+    const all = lost.map(({ id }) => id).sort();
+    assertEquals([...await orphans()].sort(), all);
+    assertEquals(await orphans(), []);
+    // Whoever was told died, or the database was away.
+    await letTimePass();
+    assertEquals([...await orphans()].sort(), all);
+    await queue.enqueue([lost[0]]);
+    await queue.settleOrphans([ended], "ended");
+    await letTimePass();
+    const { claims, orphans: left } = await claim(queue, worker.workerIds[0], { slots: 9 });
+    assertEquals([claims.map(({ id }) => id), left], [[restored], [unknown]]);
+    await queue.settleOrphans([unknown], "foreign");
+    await letTimePass();
+    assertEquals(await orphans(), []);
+    assertEquals((await queue.depth()).diagnostics, { foreign: 1, foreignDropped: 0 });
+    // A clock that was set back keeps none of them.
+    await queue.enqueue([lost[2]]);
+    await bench.ground.loseTask(bench.name, unknown);
+    assertEquals(await orphans(), [unknown]);
+    await redis.send("ZADD", `{${bench.name}}:orphans`, String(Date.now() + 3_600_000), unknown);
+    assertEquals(await orphans(), [unknown]);
+    await queue.settleOrphans([unknown], "ended");
   },
 );
+
+for (const [type, ...command] of [["list", "RPUSH"], ["string", "SET"], ["set", "SADD"]]) {
+  contractTest(
+    contract,
+    `a ${type} in the place of the foreign entries stops nothing`,
+    async (queue, bench) => {
+      await using redis = await rawRedis(sharedRedisUrl());
+      const key = `{${bench.name}}:foreign`;
+      const worker = crew();
+      const { supervisorId } = worker;
+      await register(queue, worker);
+      const [orphan, known] = [task(), task()];
+      await queue.enqueue([known]);
+      for (const entry of type === "string" ? ["old"] : ["old", orphan.id, known.id]) {
+        await redis.send(command[0] ?? "", key, entry);
+      }
+      assertEquals((await queue.depth()).diagnostics.foreign, type === "list" ? 3 : 0);
+      await register(queue, worker);
+      assertEquals(await queue.enqueue([known, task()]), ["known", "accepted"]);
+      await redis.send("RPUSH", bench.name, "new");
+      const { claims } = await claim(queue, worker.workerIds[0], { slots: 9 });
+      assertEquals(claims.length, 2);
+      await queue.mend({ supervisorId, leaseMs: LONG_LEASE });
+      const foreign = strings(await redis.send("ZRANGE", key, "0", "-1"));
+      // What an older version told of once is asked again, and what has a task is none.
+      assertEquals(foreign, type === "list" ? ["new", "old"] : ["new"]);
+      const { orphans } = await claim(queue, worker.workerIds[0], {
+        holding: claims.map(({ id }) => id),
+      });
+      assertEquals(orphans, type === "list" ? [orphan.id] : []);
+    },
+  );
+}

@@ -178,7 +178,13 @@ poolTest("a stop told to cancel cancels what it cuts off, in row and queue", asy
   await running(started, task.agentId);
   await pool.shutdown({ timeout: { seconds: 0 }, interrupted: "cancel" });
   assertEquals(await task.status(), "canceled");
-  assertEquals(await pool.depth(), { waiting: 0, delayed: 0, running: 0, oldestMs: null });
+  assertEquals(await pool.depth(), {
+    waiting: 0,
+    delayed: 0,
+    running: 0,
+    oldestMs: null,
+    diagnostics: { foreign: 0, foreignDropped: 0 },
+  });
 });
 
 poolTest("a graceful shutdown waits for what runs and takes nothing new", async (startPool) => {

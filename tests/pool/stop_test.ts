@@ -88,7 +88,13 @@ poolTest(
     assertEquals(await stop, { drained: true, cutOff: [] });
     const detail = await pool.activity.detail(task.agentId);
     assertEquals([detail?.status, detail?.crashes], ["canceled", 0]);
-    assertEquals(await pool.depth(), { waiting: 0, delayed: 0, running: 0, oldestMs: null });
+    assertEquals(await pool.depth(), {
+      waiting: 0,
+      delayed: 0,
+      running: 0,
+      oldestMs: null,
+      diagnostics: { foreign: 0, foreignDropped: 0 },
+    });
   },
 );
 

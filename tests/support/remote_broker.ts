@@ -123,6 +123,10 @@ class RemoteQueue implements Queue {
     return this.#call("claim", request);
   }
 
+  settleOrphans(ids: readonly string[], as: "ended" | "foreign"): Promise<void> {
+    return this.#call("settleOrphans", ids, as);
+  }
+
   ready(workerId: string, message: string): Promise<void> {
     return this.#call("ready", workerId, message);
   }
@@ -160,6 +164,10 @@ class RemoteQueue implements Queue {
 
   sweep(options: Lease): Promise<readonly SweptClaim[]> {
     return this.#call("sweep", options);
+  }
+
+  mend(options: Lease): Promise<void> {
+    return this.#call("mend", options);
   }
 
   async #call<T>(method: string, ...args: readonly unknown[]): Promise<T> {

@@ -55,7 +55,13 @@ Deno.test("step() runs the next due task alone", async () => {
   const second = await pool.enqueue(shout, { text: "two" });
   assertEquals((await kit.step())?.result, "ONE");
   assertEquals([await first.status(), await second.status()], ["complete", "queued"]);
-  assertEquals(await pool.depth(), { waiting: 1, delayed: 0, running: 0, oldestMs: 0 });
+  assertEquals(await pool.depth(), {
+    waiting: 1,
+    delayed: 0,
+    running: 0,
+    oldestMs: 0,
+    diagnostics: { foreign: 0, foreignDropped: 0 },
+  });
 });
 
 Deno.test("calls of run() and step() at the same time take their turns", async () => {

@@ -16,9 +16,12 @@
  * | `{Q}:delayed` | zset | id → when it is due, ms |
  * | `{Q}:wake` | zset | one marker while there may be something to claim |
  * | `{Q}:token` | string | the last token given |
- * | `{Q}:broker` | hash | `id`, `protocol` (the newest that was here), `oldest` (that may still work here), `served` (ms) |
- * | `{Q}:foreign` | list | entries that were no tasks, untouched |
- * | `{Q}:canceled` | set | ids that were cancelled while they waited and still stand in `Q` |
+ * | `{Q}:broker` | hash | `id`, `protocol` (the newest that was here), `oldest` (that may still work here), `served` (ms), `foreignSeen` and `foreignDropped` (counts) |
+ * | `{Q}:foreign` | zset | entry → its number: entries that were no tasks, untouched, the last 10,000 |
+ * | `{Q}:foreign:before` | list | what an older version kept as `{Q}:foreign`, moved there bit by bit |
+ * | `{Q}:orphans` | zset | id → when a claim tells of it (again), ms: ids whose task was lost, until somebody settles each |
+ * | `{Q}:canceled` | set | ids that stand in `Q` once and count for nothing there, since they were cancelled while they waited |
+ * | `{Q}:mender` | string | the supervisor whose turn it is to look for tasks that lost their place; expires |
  * | `{Q}:newer` | zset | id → `v` of waiting tasks that only a newer version may run |
  *
  * Whether a claimed task is to stop is the field `cancel` of its hash: it lives and dies with the task.
@@ -35,10 +38,16 @@ local PREFIX = '{' .. Q .. '}:'
 local TASK, OWNER, READY = PREFIX .. 'task:', PREFIX .. 'owner:', PREFIX .. 'ready:'
 local CLAIMS, DELAYED, WAKE, TOKEN = PREFIX .. 'claims', PREFIX .. 'delayed', PREFIX .. 'wake', PREFIX .. 'token'
 local SUPERVISORS, WORKERS, SWEPT = PREFIX .. 'supervisors', PREFIX .. 'workers', PREFIX .. 'swept'
-local BROKER, FOREIGN = PREFIX .. 'broker', PREFIX .. 'foreign'
+local BROKER, FOREIGN, FOREIGN_BEFORE = PREFIX .. 'broker', PREFIX .. 'foreign', PREFIX .. 'foreign:before'
+local ORPHANS, MENDER = PREFIX .. 'orphans', PREFIX .. 'mender'
 local CANCELED, NEWER = PREFIX .. 'canceled', PREFIX .. 'newer'
 local ENDED = PREFIX .. 'ended:'
 `;
+
+/** The prefix of the keys of tasks. */
+export function taskPrefix(queue: string): string {
+  return `{${queue}}:task:`;
+}
 
 /** The set that holds the one marker idle workers block on. */
 export function wakeKey(queue: string): string {

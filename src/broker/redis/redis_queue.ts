@@ -26,6 +26,7 @@ import type {
 } from "../broker.ts";
 import type { Connection } from "./connection.ts";
 import { channelOf } from "./keys.ts";
+import { Mender, type MendOptions } from "./mender.ts";
 import { cancelTask } from "./scripts/cancel.ts";
 import { checkClaims } from "./scripts/check.ts";
 import { claimTasks } from "./scripts/claim.ts";
@@ -34,6 +35,7 @@ import { strikeSupervisor } from "./scripts/deregister.ts";
 import { endClaim } from "./scripts/end.ts";
 import { enqueueTasks } from "./scripts/enqueue.ts";
 import { openQueue } from "./scripts/open.ts";
+import { settleOrphans } from "./scripts/orphans.ts";
 import { raiseToken } from "./scripts/raise_token.ts";
 import { sayReady } from "./scripts/ready.ts";
 import { reassertClaim } from "./scripts/reassert.ts";
@@ -72,6 +74,7 @@ export class RedisQueue implements Queue {
   readonly #redis: Connection;
   readonly #subscriptions: Subscriptions;
   readonly #waiter: Waiter;
+  readonly #mender: Mender;
   /** What is written where Redis lost its data, so that all who opened the queue before still agree. */
   #brokerId: string = crypto.randomUUID();
 
@@ -81,6 +84,7 @@ export class RedisQueue implements Queue {
     this.#redis = parts.redis;
     this.#subscriptions = parts.subscriptions;
     this.#waiter = new Waiter(name, parts.address, parts.clientName);
+    this.#mender = new Mender(parts.redis, name);
   }
 
   async open(): Promise<string> {
@@ -132,6 +136,10 @@ export class RedisQueue implements Queue {
 
   async claim(request: ClaimRequest): Promise<ClaimAnswer> {
     return await claimTasks(this.#redis, this.name, request);
+  }
+
+  async settleOrphans(ids: readonly string[], as: "ended" | "foreign"): Promise<void> {
+    if (ids.length > 0) await settleOrphans(this.#redis, this.name, { ids, as });
   }
 
   async ready(workerId: string, message: string): Promise<void> {
@@ -193,6 +201,10 @@ export class RedisQueue implements Queue {
     // An answer that came late is a break in contact too.
     if (redis.contactMs < enoughMs) return [];
     return await sweepLapsed(redis, this.name, { ...options, time });
+  }
+
+  async mend(options: MendOptions): Promise<void> {
+    await this.#mender.mend(options);
   }
 
   /** Ends the connection that waits. */

@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { type Claim, type ClaimAnswer, type ClaimRequest, PROTOCOL } from "../broker.ts";
+import {
+  type Claim,
+  CLAIM_BYTES,
+  type ClaimAnswer,
+  type ClaimRequest,
+  PROTOCOL,
+} from "../broker.ts";
 import { putBack, QueueNumbers } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
 
@@ -28,7 +34,7 @@ export function claimTasks(
   takeBackLost(transaction, numbers, { queue, workerId, holding });
   promote(transaction, numbers, queue);
   const share = shareOf(transaction, queue, slots);
-  const claims = nextRows(transaction, queue, share).map((row) =>
+  const claims = nextRows(transaction, queue, countThatFit(transaction, queue, share)).map((row) =>
     take(transaction, numbers, row, { queue, workerId, leaseMs })
   );
   numbers.save();
@@ -97,6 +103,24 @@ function livingWorkers(transaction: Transaction, queue: string): number {
     transaction.now,
   );
   return row?.living ?? 0;
+}
+
+/** How many of the next to run have at most {@linkcode CLAIM_BYTES} of payload together: one always. */
+function countThatFit(transaction: Transaction, queue: string, count: number): number {
+  if (count === 1) return 1;
+  // The size of a text is known without reading it.
+  const rows = transaction.all<{ bytes: number }>(
+    `select octet_length(payload) as bytes from agentexec_broker_task
+    where state = 'waiting' and queue = ? and v <= ${PROTOCOL} order by position limit ?`,
+    queue,
+    count,
+  );
+  let sum = 0;
+  const end = rows.findIndex(({ bytes }) => {
+    sum += bytes;
+    return sum > CLAIM_BYTES && sum > bytes;
+  });
+  return end === -1 ? count : end;
 }
 
 interface WaitingRow {

@@ -38,6 +38,8 @@ export function countDepth(transaction: Transaction, queue: string): Depth {
     delayed: delayed - due,
     running,
     oldestMs: since === null ? null : Math.max(0, now - since),
+    // Whoever can write a row here is this library.
+    diagnostics: { foreign: 0, foreignDropped: 0 },
   };
 }
 

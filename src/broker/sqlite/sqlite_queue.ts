@@ -199,6 +199,10 @@ export class SqliteQueue implements Queue {
     );
   }
 
+  settleOrphans(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async ready(workerId: string, message: string): Promise<void> {
     await this.#file.write(
       { doing: `say ready on '${this.name}'` },
@@ -274,6 +278,10 @@ export class SqliteQueue implements Queue {
       if (this.#file.contactMs < enoughMs) return [];
       return sweepLapsed(transaction, { queue: this.name, ...options });
     });
+  }
+
+  mend(): Promise<void> {
+    return Promise.resolve();
   }
 
   /** Ends who waits. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LAPSE_LIMIT, type OwnedClaim, type Renewal, type SweptClaim } from "../broker.ts";
+import { LAPSE_LIMIT, type OwnedClaim, type Renewal, SWEPT, type SweptClaim } from "../broker.ts";
 import { openQueue } from "./entering.ts";
 import {
   CLAIM_COLUMNS,
@@ -43,7 +43,7 @@ export function renewSupervisor(transaction: Transaction, renewing: Renewing): R
     queue,
     supervisorId,
   );
-  if (swept !== undefined) return { swept: true, owned: [], ready: new Map() };
+  if (swept !== undefined) return SWEPT;
   openQueue(transaction, { queue, brokerId });
   const { now } = transaction;
   const lease = now + leaseMs;
@@ -72,7 +72,12 @@ export function renewSupervisor(transaction: Transaction, renewing: Renewing): R
     );
     if (said !== undefined) ready.set(id, said.message);
   }
-  return { swept: false, owned: renewClaims(transaction, renewing, lease), ready };
+  return {
+    swept: false,
+    owned: renewClaims(transaction, renewing, lease),
+    ready,
+    diagnostics: { foreign: 0, foreignDropped: 0 },
+  };
 }
 
 /** The claims of the workers named, and of those that were struck off. */

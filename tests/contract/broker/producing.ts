@@ -251,7 +251,13 @@ function looking(contract: BrokerContract): void {
   contractTest(contract, "depth counts what waits, is delayed, and runs", async (queue) => {
     const worker = crew();
     await register(queue, worker);
-    assertEquals(await queue.depth(), { waiting: 0, delayed: 0, running: 0, oldestMs: null });
+    assertEquals(await queue.depth(), {
+      waiting: 0,
+      delayed: 0,
+      running: 0,
+      oldestMs: null,
+      diagnostics: { foreign: 0, foreignDropped: 0 },
+    });
     await queue.enqueue([task(), task(), task(), task({ delayMs: HOUR })]);
     await claimOne(queue, worker.workerIds[0]);
     const { waiting, delayed, running, oldestMs } = await queue.depth();

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Claim } from "../../../src/broker/broker.ts";
+import { type Claim, CLAIM_BYTES, type Queue } from "../../../src/broker/broker.ts";
 import { assertEquals, assertTrue } from "../../support/assert.ts";
 import { waitFor, within } from "../../support/wait.ts";
 import {
@@ -11,6 +11,7 @@ import {
   claim,
   claimOne,
   contractTest,
+  type Crew,
   crew,
   LONG_LEASE,
   only,
@@ -22,6 +23,13 @@ import {
 const HOUR = 3_600_000;
 /** Longer than a hint takes, shorter than the longest block. */
 const HINT = 4_000;
+
+/** A crew that is registered. */
+async function registered(queue: Queue): Promise<Crew> {
+  const own = crew();
+  await register(queue, own);
+  return own;
+}
 
 /** Registers the tests of what workers use. */
 export function working(contract: BrokerContract): void {
@@ -109,6 +117,7 @@ function reportingOrphans(contract: BrokerContract): void {
       assertEquals(only(claims).id, sound.id);
       assertEquals(orphans, [lost.id]);
       assertEquals(await queue.whereabouts([lost.id]), ["unknown"]);
+      assertEquals((await queue.depth()).diagnostics, { foreign: 0, foreignDropped: 0 });
       assertEquals(await queue.enqueue([lost]), ["accepted"]);
       assertEquals(
         (await claimOne(queue, worker.workerIds[0], { holding: [sound.id] })).id,
@@ -137,6 +146,51 @@ function neverOrphaned(contract: BrokerContract): void {
 }
 
 function sharing(contract: BrokerContract): void {
+  contractTest(
+    contract,
+    "an answer holds 8 MiB of payloads at most, and the rest can be claimed at once",
+    async (queue) => {
+      const [workerId] = (await registered(queue)).workerIds;
+      const payload = `"${"é".repeat(512 * 1024 - 1)}"`;
+      const large = Array.from({ length: 20 }, () => task({ payload }));
+      await queue.enqueue(large);
+      const ids: string[] = [];
+      while (ids.length < large.length) {
+        await within(queue.wait({ timeoutMs: 5_000, signal: new AbortController().signal }), {
+          what: `a hint after ${ids.length} claims`,
+          timeoutMs: 4_000,
+        });
+        const { claims } = await claim(queue, workerId, { slots: 100, holding: ids });
+        const bytes = claims.reduce((sum, each) => sum + 2 * each.payload.length - 2, 0);
+        assertTrue(bytes <= CLAIM_BYTES && claims.length > 0, `${claims.length} of ${bytes} bytes`);
+        ids.push(...claims.map(({ id }) => id));
+      }
+      assertEquals(ids, large.map(({ id }) => id));
+    },
+  );
+
+  contractTest(
+    contract,
+    "a payload of more than 8 MiB is claimed alone, small ones together",
+    async (queue) => {
+      const [workerId] = (await registered(queue)).workerIds;
+      const huge = Array.from(
+        { length: 2 },
+        () => task({ payload: `"${"x".repeat(CLAIM_BYTES)}"` }),
+      );
+      const small = Array.from({ length: 50 }, () => task());
+      for (const each of [...huge, ...small]) await queue.enqueue([each]);
+      const counts = [];
+      const holding: string[] = [];
+      for (let round = 0; round < 3; round++) {
+        const { claims } = await claim(queue, workerId, { slots: 100, holding });
+        counts.push(claims.length);
+        holding.push(...claims.map(({ id }) => id));
+      }
+      assertEquals(counts, [1, 1, 50]);
+    },
+  );
+
   contractTest(contract, "a worker takes its share of what waits, at least one", async (queue) => {
     const workers = crew(3);
     await register(queue, workers);

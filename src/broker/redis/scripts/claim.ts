@@ -3,10 +3,21 @@
  *
  * @module
  */
-import { type Claim, type ClaimAnswer, type ClaimRequest, PROTOCOL } from "../../broker.ts";
+import {
+  type Claim,
+  CLAIM_BYTES,
+  type ClaimAnswer,
+  type ClaimRequest,
+  PROTOCOL,
+} from "../../broker.ts";
 import { asArray, asNumber, asString, type Reply } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING, WRITING } from "./prelude.ts";
+
+/** How many orphans one claim tells of. */
+const ORPHANS_AT_ONCE = 100;
+/** When an orphan is told of again that nobody settled, in milliseconds. */
+const TELL_AGAIN_MS = 10_000;
 
 const TAKE_BACK_LOST = `
 -- A claim that the worker does not hold is one whose answer was lost: it would be renewed for ever.
@@ -31,7 +42,7 @@ local function promote()
   for index = 1, #due, 2 do
     local id = due[index]
     redis.call('ZREM', DELAYED, id)
-    redis.call('LPUSH', Q, id)
+    push(id)
     if type_of(TASK .. id) == 'hash' then
       redis.call('HSET', TASK .. id, 'state', 'waiting', 'since', due[index + 1])
     end
@@ -69,27 +80,26 @@ end
 `;
 
 const TAKE = `
-local orphans = {}
+local bytes, full = 0, false
 
--- One entry of the queue: a claim, or nil where it was none to take.
+-- One entry of the queue: a claim, or nil where it was none to take, or one too many bytes: then \`full\` is set.
 local function take(id, worker, lease, protocol)
   if not is_id(id) then
-    redis.call('RPUSH', FOREIGN, id)
+    keep_foreign(id)
     return nil
   end
+  if redis.call('SREM', CANCELED, id) == 1 then return nil end
   local kind = type_of(TASK .. id)
   if kind == 'none' then
-    if redis.call('SREM', CANCELED, id) == 0 then
-      redis.call('RPUSH', FOREIGN, id)
-      orphans[#orphans + 1] = id
-    end
+    -- Its task is lost: it is told of until somebody has settled it.
+    redis.call('ZADD', ORPHANS, 'NX', whole(NOW), id)
     return nil
   end
-  local task = task_of(id, 'v', 'state', 'name', 'payload', 'attempt', 'failures', 'crashes', 'lapses',
-    'unknowns', 'unknownSince')
+  local task = task_of(id, 'v', 'state', 'name', 'attempt', 'failures', 'crashes', 'lapses', 'unknowns',
+    'unknownSince')
   local v, state, name = tonumber(task[1]), task[2], task[3]
   if not v or not state or not name then
-    redis.call('RPUSH', FOREIGN, id)
+    keep_foreign(id)
     return nil
   end
   if state ~= 'waiting' then return nil end -- A second entry of a task that has its place elsewhere.
@@ -97,16 +107,39 @@ local function take(id, worker, lease, protocol)
     redis.call('ZADD', NEWER, v, id)
     return nil
   end
-  local token, attempt = take_token(), (tonumber(task[5]) or 0) + 1
+  -- The first one is always taken, however large it is.
+  local size = redis.call('HSTRLEN', TASK .. id, 'payload')
+  if bytes > 0 and bytes + size > ${CLAIM_BYTES} then
+    redis.call('RPUSH', Q, id)
+    full = true
+    return nil
+  end
+  bytes = bytes + size
+  local token, attempt = take_token(), (tonumber(task[4]) or 0) + 1
   redis.call('HSET', TASK .. id, 'state', 'claimed', 'token', token, 'owner', worker,
     'attempt', whole(attempt), 'since', whole(NOW))
   redis.call('ZADD', CLAIMS, whole(NOW + lease), id)
   redis.call('SADD', OWNER .. worker, id)
-  local unknown_for = task[10] and math.max(0, NOW - tonumber(task[10])) or 0
+  local unknown_for = task[9] and math.max(0, NOW - tonumber(task[9])) or 0
   return {
-    id, token, name, task[4] or '', attempt, task[6] or 0, task[7] or 0, task[8] or 0, task[9] or 0,
-    whole(unknown_for),
+    id, token, name, redis.call('HGET', TASK .. id, 'payload') or '', attempt, task[5] or 0, task[6] or 0,
+    task[7] or 0, task[8] or 0, whole(unknown_for),
   }
+end
+`;
+
+const TELL_ORPHANS = `
+-- The ids that lost their task and are to be told of now; and whether more of them are. One that is due much later than
+-- one can be is so by another clock: the server's was set back.
+local function tell_orphans()
+  if redis.call('EXISTS', ORPHANS) == 0 then return {}, false end
+  local again = NOW + ${TELL_AGAIN_MS}
+  local told = redis.call('ZRANGE', ORPHANS, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, ${ORPHANS_AT_ONCE})
+  if #told == 0 then
+    told = redis.call('ZRANGE', ORPHANS, '(' .. whole(again), '+inf', 'BYSCORE', 'LIMIT', 0, ${ORPHANS_AT_ONCE})
+  end
+  for _, id in ipairs(told) do redis.call('ZADD', ORPHANS, whole(again), id) end
+  return told, redis.call('ZCOUNT', ORPHANS, '-inf', whole(NOW)) > 0
 end
 `;
 
@@ -125,6 +158,7 @@ const CLAIM = defineScript([
   PROMOTE,
   FAIR_SHARE,
   TAKE,
+  TELL_ORPHANS,
   `
 local worker, slots, lease, protocol = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local holding = {}
@@ -140,7 +174,7 @@ promote()
 take_newer(protocol)
 
 local claims, share, looked = {}, share_of(slots), 0
-while #claims < share and looked < 1000 do
+while #claims < share and looked < 1000 and not full do
   local id = redis.call('RPOP', Q)
   if not id then break end
   looked = looked + 1
@@ -150,7 +184,8 @@ end
 local due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
 local left = redis.call('LLEN', Q)
 if left == 0 then redis.call('DEL', CANCELED) end
-if (#claims > 0 and (left > 0 or #due > 0)) or (left > 0 and looked >= 1000) then wake() end
+local orphans, more_orphans = tell_orphans()
+if (#claims > 0 and (left > 0 or #due > 0)) or (left > 0 and looked >= 1000) or more_orphans then wake() end
 return {1, due[2] and whole(math.max(0, tonumber(due[2]) - NOW)) or -1, orphans, claims}
 `,
 ], { flags: "allow-oom" });

@@ -9,7 +9,7 @@ import { type Commands, defineScript } from "../script.ts";
 import { READING } from "./prelude.ts";
 
 // KEYS[1]  the queue's list
-// returns  {waiting, delayed, running, ms that the next one has waited or -1}
+// returns  {waiting, delayed, running, ms that the next one has waited or -1, foreign entries, dropped ones}
 const DEPTH = defineScript([
   READING,
   `
@@ -25,15 +25,17 @@ end
 if oldest < 0 and due > 0 then
   oldest = NOW - tonumber(redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
 end
+local foreign = count_foreign()
 return {
   math.max(0, waiting), redis.call('ZCARD', DELAYED) - due, redis.call('ZCARD', CLAIMS), whole(oldest),
+  foreign[1], foreign[2],
 }
 `,
 ], { flags: "no-writes" });
 
 /** How much waits. */
 export async function countDepth(redis: Commands, queue: string): Promise<Depth> {
-  const [waiting, delayed, running, oldest] = asArray(
+  const [waiting, delayed, running, oldest, foreign, foreignDropped] = asArray(
     await redis.run(DEPTH, { key: queue, args: [], doing: `count the queue '${queue}'` }),
   ).map(asNumber);
   return {
@@ -41,5 +43,6 @@ export async function countDepth(redis: Commands, queue: string): Promise<Depth>
     delayed: asNumber(delayed),
     running: asNumber(running),
     oldestMs: oldest === undefined || oldest < 0 ? null : oldest,
+    diagnostics: { foreign: asNumber(foreign), foreignDropped: asNumber(foreignDropped) },
   };
 }

@@ -13,34 +13,17 @@ import { READING, WRITING } from "./prelude.ts";
 
 const FIELDS = 9;
 
-const KEEP_PLACE = `
--- A known task that stands nowhere, since Redis evicted a key of the queue, is put into its place again.
--- A claim without its lease lapses, so that a sweep decides.
-local function keep_place(id)
-  local task = redis.call('HMGET', TASK .. id, 'state', 'due')
-  local state = task[1]
-  if state == 'delayed' then
-    redis.call('ZADD', DELAYED, 'NX', task[2] or whole(NOW), id)
-  elseif state == 'claimed' then
-    redis.call('ZADD', CLAIMS, 'NX', whole(NOW), id)
-  elseif state == 'waiting' and not redis.call('ZSCORE', NEWER, id) and not redis.call('LPOS', Q, id) then
-    redis.call('LPUSH', Q, id)
-    wake()
-  end
-end
-`;
-
 // KEYS[1]  the queue's list
 // ARGV[1]  the broker's id, written where Redis lost it
 // ARGV[2]  our protocol
 // ARGV     then per task: id, name, payload, 'in' or 'at', ms, attempt, failures, crashes, lapses
 // returns  {'done', word per task} | {'foreign', type} | {'newer', oldest protocol} | {'taken', key}
-// Everything that can fail is asked before the first write: a script is not rolled back.
+// Everything that can fail is asked before the first write: a script is not rolled back. Nothing here looks through a
+// list, so that a task costs the same whatever waits: a known one whose place was lost is for the mender.
 const ENQUEUE = defineScript([
   READING,
   WRITING,
   ENSURE_OURS,
-  KEEP_PLACE,
   `
 for at = 3, #ARGV, ${FIELDS} do
   local kind = type_of(TASK .. ARGV[at])
@@ -49,17 +32,15 @@ end
 local broker_id, refusal = ensure_ours(ARGV[1], tonumber(ARGV[2]))
 if refusal then return refusal end
 
-local strays = redis.call('LLEN', FOREIGN) > 0
+local orphans, foreign = redis.call('EXISTS', ORPHANS) == 1, type_of(FOREIGN) == 'zset'
 local words, accepted = {}, false
 for at = 3, #ARGV, ${FIELDS} do
   local id = ARGV[at]
+  if orphans then redis.call('ZREM', ORPHANS, id) end
   if redis.call('EXISTS', TASK .. id) == 1 then
-    keep_place(id)
     words[#words + 1] = 'known'
   else
-    if strays then redis.call('LREM', FOREIGN, 0, id) end
-    -- It was cancelled and still stands in the list: it shall not stand there twice.
-    if redis.call('SREM', CANCELED, id) == 1 then redis.call('LREM', Q, 0, id) end
+    if foreign then redis.call('ZREM', FOREIGN, id) end
     local due = tonumber(ARGV[at + 4])
     if ARGV[at + 3] == 'in' then due = NOW + due end
     local delayed = due > NOW
@@ -67,7 +48,7 @@ for at = 3, #ARGV, ${FIELDS} do
       'state', delayed and 'delayed' or 'waiting', 'token', '0', 'owner', '', 'since', whole(NOW),
       'due', whole(due), 'priority', '0', 'attempt', ARGV[at + 5], 'failures', ARGV[at + 6],
       'crashes', ARGV[at + 7], 'lapses', ARGV[at + 8])
-    if delayed then redis.call('ZADD', DELAYED, whole(due), id) else redis.call('LPUSH', Q, id) end
+    if delayed then redis.call('ZADD', DELAYED, whole(due), id) else push(id) end
     words[#words + 1] = 'accepted'
     accepted = true
   end

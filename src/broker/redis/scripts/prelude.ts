@@ -15,6 +15,9 @@ import { LUA_KEYS } from "../keys.ts";
 /** The pattern of a lower-case UUID: Lua's have no counts. */
 const ID_PATTERN = [8, 4, 4, 4, 12].map((count) => "[0-9a-f]".repeat(count)).join("%-");
 
+/** How many foreign entries are kept: the last ones. */
+const FOREIGN_LIMIT = 10_000;
+
 /** The keys, the server's time, and functions that only read. */
 export const READING = `${LUA_KEYS}
 local time = redis.call('TIME')
@@ -35,6 +38,15 @@ local function task_of(id, ...)
   if type_of(TASK .. id) ~= 'hash' then return {} end
   return redis.call('HMGET', TASK .. id, ...)
 end
+
+-- How many foreign entries are kept, and how many were dropped. Older versions kept them in a list.
+local function count_foreign()
+  local kind, count = type_of(FOREIGN), 0
+  if kind == 'zset' then count = redis.call('ZCARD', FOREIGN) end
+  if kind == 'list' then count = redis.call('LLEN', FOREIGN) end
+  if type_of(FOREIGN_BEFORE) == 'list' then count = count + redis.call('LLEN', FOREIGN_BEFORE) end
+  return {count, tonumber(redis.call('HGET', BROKER, 'foreignDropped') or '0')}
+end
 `;
 
 /** Functions that write, after {@linkcode READING}. */
@@ -49,6 +61,30 @@ end
 -- Tells one idle worker that there may be something to claim. One marker is enough: whoever takes it and
 -- leaves work behind puts it back.
 local function wake() redis.call('ZADD', WAKE, 0, 'wake') end
+
+-- Puts an id behind all others. Where it was cancelled and still stands in the list, that place is its own again: to
+-- find and remove it there would cost the length of the list.
+local function push(id)
+  if redis.call('SREM', CANCELED, id) == 0 then redis.call('LPUSH', Q, id) end
+end
+
+-- Keeps an entry that is no task. It stands there once, however often it came.
+local function keep_foreign(entry)
+  local kind = type_of(FOREIGN)
+  if kind ~= 'none' and kind ~= 'zset' then
+    -- An older version's list, or a stranger's key: put aside at once, and moved bit by bit by the mender.
+    if type_of(FOREIGN_BEFORE) == 'list' then
+      redis.call('HINCRBY', BROKER, 'foreignDropped', redis.call('LLEN', FOREIGN_BEFORE))
+    end
+    redis.call('RENAME', FOREIGN, FOREIGN_BEFORE)
+  end
+  redis.call('ZADD', FOREIGN, redis.call('HINCRBY', BROKER, 'foreignSeen', 1), entry)
+  local extra = redis.call('ZCARD', FOREIGN) - ${FOREIGN_LIMIT}
+  if extra > 0 then
+    redis.call('ZREMRANGEBYRANK', FOREIGN, 0, extra - 1)
+    redis.call('HINCRBY', BROKER, 'foreignDropped', extra)
+  end
+end
 
 local function supervisor_of(worker) return string.match(worker, '^[^/]*') end
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { PROTOCOL, type Renewal } from "../../broker.ts";
+import { PROTOCOL, type Renewal, SWEPT } from "../../broker.ts";
 import { asArray, asNumber, asString } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { DESCRIBE, toOwnedClaim } from "./owned.ts";
@@ -14,7 +14,8 @@ import { READY_MS } from "./ready.ts";
 // ARGV[1]  supervisorId   ARGV[2] lease, ms   ARGV[3] the broker's id, written where Redis lost it
 // ARGV[4]  our protocol   ARGV[5] ms to keep what ready workers said
 // ARGV     then the workerIds
-// returns  {1} where it was swept, else {0, {claim, …}, {workerId, what it said, …}}
+// returns  {1} where it was swept, else
+//          {0, {claim, …}, {workerId, what it said, …}, {foreign entries, dropped ones}}
 // That it was swept is written down by the sweep. Its mere absence is no proof: Redis may have lost its data.
 const RENEW = defineScript([
   READING,
@@ -57,7 +58,7 @@ renew_claims(supervisor)
 
 -- They were refused until now, and may have taken the marker.
 if added > 0 and (redis.call('LLEN', Q) > 0 or redis.call('ZCARD', DELAYED) > 0) then wake() end
-return {0, owned, ready}
+return {0, owned, ready, count_foreign()}
 `,
 ], { flags: "allow-oom" });
 
@@ -72,18 +73,24 @@ export async function renewSupervisor(
     readonly brokerId: string;
   },
 ): Promise<Renewal> {
-  const [swept, owned, ready] = asArray(
+  const [swept, owned, ready, foreign] = asArray(
     await redis.run(RENEW, {
       key: queue,
       args: [supervisorId, leaseMs, brokerId, PROTOCOL, READY_MS, ...workerIds],
       doing: `renew the supervisor of '${queue}'`,
     }),
   );
-  if (asNumber(swept) === 1) return { swept: true, owned: [], ready: new Map() };
+  if (asNumber(swept) === 1) return SWEPT;
   const said = asArray(ready).map(asString);
   const messages = new Map<string, string>();
   for (let index = 0; index < said.length; index += 2) {
     messages.set(asString(said[index]), asString(said[index + 1]));
   }
-  return { swept: false, owned: asArray(owned).map(toOwnedClaim), ready: messages };
+  const [kept, dropped] = asArray(foreign);
+  return {
+    swept: false,
+    owned: asArray(owned).map(toOwnedClaim),
+    ready: messages,
+    diagnostics: { foreign: asNumber(kept), foreignDropped: asNumber(dropped) },
+  };
 }

@@ -1,0 +1,42 @@
+import { Pool } from "@agentexec/core";
+import { assertEquals } from "../support/assert.ts";
+import { echo } from "../fixtures/tasks.ts";
+import { rawRedis } from "../broker/raw_redis.ts";
+import { fixture, recordLogs } from "../support/pools.ts";
+import { startPostgres, startRedis } from "../support/servers.ts";
+import { waitFor } from "../support/wait.ts";
+
+Deno.test("a task that Redis lost while the database was away runs when it is back", async () => {
+  await using log = await recordLogs();
+  await using redis = await startRedis();
+  await using postgres = await startPostgres();
+  await using database = await postgres.freshDatabase();
+  await using pool = new Pool({
+    name: "fixture",
+    queueName: "fixture",
+    brokerUrl: redis.url,
+    databaseUrl: database.url,
+    entrypoint: fixture("pool.ts"),
+    numWorkers: 1,
+    sweepInterval: { milliseconds: 200 },
+  });
+  await pool.migrate();
+  await pool.start();
+  await using raw = await rawRedis(redis.url);
+  const task = await pool.enqueue(echo, { text: "found again" }, { delay: { hours: 1 } });
+  const { agentId } = task;
+  await postgres.stop();
+  // As if Redis had evicted its data: the id alone stands in the queue.
+  await raw.send("DEL", `{fixture}:task:${agentId}`);
+  await raw.send("ZREM", "{fixture}:delayed", agentId);
+  await raw.send("RPUSH", "fixture", agentId);
+  await raw.send("ZADD", "{fixture}:wake", "0", "wake");
+  await waitFor(() => log.messages().some((line) => /Cannot (restore|claim) /.test(line)), {
+    what: "a worker to meet the id and to give up on the database",
+  });
+  assertEquals(await raw.send("LLEN", "fixture"), 0);
+  await postgres.restart();
+  assertEquals((await task.result({ timeout: { seconds: 40 } })).text, "found again");
+  assertEquals(await raw.send("ZCARD", "{fixture}:orphans"), 0);
+  await pool.shutdown({ timeout: { seconds: 0 } });
+});
