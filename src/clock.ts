@@ -175,16 +175,27 @@ export async function settlesWithin(promise: Promise<unknown>, ms: number): Prom
 /** Stops a {@linkcode repeat}ed action; resolves when a run under way has ended. */
 export type StopRepeating = () => Promise<void>;
 
-/**
- * Runs `action` every `ms` milliseconds, never twice at a time, until stopped. The action handles its
- * own errors: what it throws ends the process as any unhandled error does.
- */
-export function repeat(ms: number, action: (signal: AbortSignal) => Promise<void>): StopRepeating {
+/** What {@linkcode repeat} repeats. */
+export interface Repeated {
+  /** One run; it handles the errors that it expects. */
+  readonly action: (signal: AbortSignal) => Promise<void>;
+  /** Told of what a run throws all the same. The next run comes at its time: nothing ends the repetition but a stop. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** Runs an action every `ms` milliseconds, never twice at a time, until stopped. Nothing is rethrown. */
+export function repeat(ms: number, { action, onError }: Repeated): StopRepeating {
   const stop = new AbortController();
   const loop = (async () => {
     while (!stop.signal.aborted) {
       await sleep(ms, { signal: stop.signal });
-      if (!stop.signal.aborted) await action(stop.signal);
+      if (stop.signal.aborted) return;
+      try {
+        await action(stop.signal);
+      } catch (error) {
+        // Nobody waits for this loop: thrown on, the error would end the process.
+        onError(error);
+      }
     }
   })();
   return () => {

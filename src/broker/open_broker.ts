@@ -4,6 +4,7 @@
  * @module
  */
 import type { BrokerAddress } from "../addresses.ts";
+import type { Contact } from "../contact.ts";
 import type { Broker } from "./broker.ts";
 import { RedisBroker } from "./redis/redis_broker.ts";
 import { SqliteBroker } from "./sqlite/sqlite_broker.ts";
@@ -16,6 +17,12 @@ export interface OpenBrokerOptions {
    * @default {undefined} (no name)
    */
   readonly clientName?: string;
+  /**
+   * Told whether the broker can be reached; one in a file always can.
+   *
+   * @default {undefined} (nobody is told)
+   */
+  readonly contact?: Contact | undefined;
 }
 
 /** The broker of an address, not connected yet. */

@@ -120,12 +120,10 @@ export class Departures {
         this.#cutOff.push(...await closingCall(settling, SETTLE_MS));
         return;
       } catch (error) {
-        const problem = `Cannot settle the tasks of Worker ${slot.number}: ${
-          (error as Error).message
-        }`;
-        trouble.say("settle", problem);
+        const doing = `Cannot settle the tasks of Worker ${slot.number}`;
+        trouble.say("settle", doing, error);
         if (this.#interrupted !== undefined) {
-          this.#unsettled.push(problem);
+          this.#unsettled.push(`${doing}: ${(error as Error).message}`);
           return;
         }
         await sleep(SETTLE_AGAIN_MS, { signal });

@@ -69,8 +69,14 @@ export class LeaseKeeper {
     this.#unsubscribe = await this.#parts.listen(this.#id);
     await this.#renew();
     this.#loops = [
-      repeat(RENEW_EVERY_MS, () => this.renewSoon()),
-      repeat(this.#parts.sweepMs, (signal) => this.#sweep(signal)),
+      repeat(RENEW_EVERY_MS, {
+        action: () => this.renewSoon(),
+        onError: (error) => this.#say("renew", "renew the leases", error),
+      }),
+      repeat(this.#parts.sweepMs, {
+        action: (signal) => this.#sweep(signal),
+        onError: (error) => this.#say("sweep", "sweep", error),
+      }),
     ];
   }
 
@@ -85,9 +91,7 @@ export class LeaseKeeper {
       await Promise.resolve();
       do {
         this.#renewAgain = false;
-        await this.#renew().catch((error: Error) =>
-          this.#parts.trouble.say("renew", `Cannot renew the leases: ${error.message}`)
-        );
+        await this.#renew().catch((error) => this.#say("renew", "renew the leases", error));
       } while (this.#renewAgain);
       this.#renewal = undefined;
     })();
@@ -162,12 +166,12 @@ export class LeaseKeeper {
   }
 
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { queue, store, pool, trouble } = this.#parts;
-    try {
-      const options = { supervisorId: this.#id, leaseMs: this.#leaseMs, signal };
-      await sweep(options, { queue, store, pool });
-    } catch (error) {
-      trouble.say("sweep", `Cannot sweep: ${(error as Error).message}`);
-    }
+    const { queue, store, pool } = this.#parts;
+    const options = { supervisorId: this.#id, leaseMs: this.#leaseMs, signal };
+    await sweep(options, { queue, store, pool });
+  }
+
+  #say(kind: string, doing: string, error: unknown): void {
+    this.#parts.trouble.say(kind, `Cannot ${doing}`, error);
   }
 }

@@ -6,6 +6,7 @@
 import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
+import { supervisorLogger } from "../log/lifecycle.ts";
 import {
   beforeSupervising,
   provideWorkerLoop,
@@ -302,7 +303,10 @@ export class Pool extends Client {
     const service = this.#begin();
     if (options.signals === true) {
       const signals = new StopSignals();
-      service.stopAt(signals).finally(() => signals.close());
+      service.stopAt(signals)
+        // Nobody waits for it: rethrown, it would end the program in the middle of the stop.
+        .catch((error) => supervisorLogger(this.name).error(`Cannot stop: ${error.message}`))
+        .finally(() => signals.close());
     }
     await service.started();
   }

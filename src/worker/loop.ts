@@ -65,7 +65,10 @@ export class ClaimLoop {
 
   /** Runs until stopped and every run has ended, or what is left of them is lost. */
   async run(): Promise<void> {
-    const stopChecking = repeat(CHECK_EVERY_MS, () => this.#check());
+    const stopChecking = repeat(CHECK_EVERY_MS, {
+      action: () => this.#check(),
+      onError: (error) => this.#sayTrouble("ask for", "the claims", error),
+    });
     try {
       while (!this.#stop.signal.aborted) {
         if (this.#runs.size >= this.#parts.concurrency) await this.#slotOrStop();
@@ -161,14 +164,10 @@ export class ClaimLoop {
   async #check(): Promise<void> {
     const runs = this.runs.filter((run) => !run.isLost);
     if (runs.length === 0) return;
-    try {
-      const states = await this.#parts.queue.check(runs.map((run) => run.claim));
-      for (const [index, run] of runs.entries()) {
-        const state = states[index];
-        if (state !== undefined && this.#runs.has(run.claim.id)) await this.#apply(run, state);
-      }
-    } catch (error) {
-      this.#sayTrouble("ask for", "the claims", error);
+    const states = await this.#parts.queue.check(runs.map((run) => run.claim));
+    for (const [index, run] of runs.entries()) {
+      const state = states[index];
+      if (state !== undefined && this.#runs.has(run.claim.id)) await this.#apply(run, state);
     }
   }
 
@@ -209,6 +208,6 @@ export class ClaimLoop {
   }
 
   #sayTrouble(doing: string, what: string, error: unknown): void {
-    this.#trouble.say(doing, `Cannot ${doing} ${what}: ${(error as Error).message}`);
+    this.#trouble.say(doing, `Cannot ${doing} ${what}`, error);
   }
 }

@@ -4,12 +4,15 @@
  * @module
  */
 import type { Queue } from "../../src/broker/broker.ts";
-import { RedisBroker } from "../../src/broker/redis/redis_broker.ts";
+import { RedisBroker, type RedisBrokerOptions } from "../../src/broker/redis/redis_broker.ts";
 import { parseBrokerUrl, type RedisAddress } from "../../src/addresses.ts";
 
 /** A broker for a URL, not connected. */
-export function brokerOf(url: string): RedisBroker {
-  return new RedisBroker(parseBrokerUrl({ value: url, source: "the test" }) as RedisAddress);
+export function brokerOf(url: string, options: RedisBrokerOptions = {}): RedisBroker {
+  return new RedisBroker(
+    parseBrokerUrl({ value: url, source: "the test" }) as RedisAddress,
+    options,
+  );
 }
 
 /** A queue of a connection of its own, which ends with it. */
@@ -21,8 +24,11 @@ export interface OpenQueue extends AsyncDisposable {
 }
 
 /** Connects to a server and opens its queue `jobs`. */
-export async function openQueue(url: string): Promise<OpenQueue> {
-  const broker = brokerOf(url);
+export async function openQueue(
+  url: string,
+  options: RedisBrokerOptions = {},
+): Promise<OpenQueue> {
+  const broker = brokerOf(url, options);
   const opened = {
     broker,
     queue: broker.queue("jobs"),

@@ -18,8 +18,10 @@ export interface Proxy extends AsyncDisposable {
    * answers, so that the answer is lost. Resolves when that has happened.
    */
   loseAnswerTo(text: string): Promise<void>;
-  /** Replaces a text by one of the same length in all that the server says. */
+  /** Replaces a text in all that the server says. */
   rewrite(from: string, to: string): void;
+  /** Passes on again what the server says. */
+  restore(): void;
   /** Lets nothing pass any more, either way, and ends no connection (a cable that was pulled). */
   block(): void;
   /** Lets everything pass again. What was held back arrives. */
@@ -71,6 +73,10 @@ class TcpProxy implements Proxy {
 
   rewrite(from: string, to: string): void {
     this.#rewrites.push([bytesOf(from), bytesOf(to)]);
+  }
+
+  restore(): void {
+    this.#rewrites.length = 0;
   }
 
   block(): void {

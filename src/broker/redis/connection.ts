@@ -7,6 +7,7 @@
 import { monotonicMs, sleep, withDeadline } from "../../clock.ts";
 import { type RedisAddress, showBroker } from "../../addresses.ts";
 import { type AgentexecError, ConnectionError } from "../../errors.ts";
+import type { Contact } from "../../contact.ts";
 import { codeOf, spoilsConnection, toBrokerError } from "./failure.ts";
 import type { Reply } from "./reply.ts";
 import type { Commands, Script, ScriptCall } from "./script.ts";
@@ -37,6 +38,12 @@ export interface ConnectionOptions {
    * @default {false} (at once)
    */
   readonly onDemand?: boolean;
+  /**
+   * Told whether the server can be reached.
+   *
+   * @default {undefined} (nobody is told)
+   */
+  readonly contact?: Contact | undefined;
 }
 
 /** One connection of a process, which outlives the sockets it uses. */
@@ -115,9 +122,17 @@ export class Connection implements Commands {
     this.#session?.destroy(cause);
   }
 
+  /** Throws a session away for what the server answered to a call that cannot fail while all is well. */
+  distrust(session: Session, error: AgentexecError): void {
+    if (session.gone || this.closed) return;
+    this.#options.contact?.failed(this, error);
+    session.destroy(error);
+  }
+
   /** Ends the connection for good; answers under way get 1 s. May be called twice. */
   async close(): Promise<void> {
     this.#closed.abort();
+    this.#options.contact?.forget(this);
     const closed = this.#closedError("use the connection");
     for (const waiting of this.#waiting) waiting.reject(closed);
     this.#waiting.clear();
@@ -155,8 +170,10 @@ export class Connection implements Commands {
       // The client's own error says only that there is no connection.
       if (session.gone && codeOf(cause) === undefined) throw this.#lostError(doing, session.lostTo);
       // A session that keeps silent may be half dead: the next call shall not hang on it as well.
-      if (cause instanceof ConnectionError && silentMs >= PROMPT_MS) session.destroy(cause);
-      else if (spoilsConnection(cause)) session.destroy(cause);
+      if (cause instanceof ConnectionError && silentMs >= PROMPT_MS) {
+        this.#options.contact?.failed(this, cause);
+        session.destroy(cause);
+      } else if (spoilsConnection(cause)) session.destroy(cause);
       else this.#answered(silentMs);
       throw toBrokerError({ doing, address: this.address, cause });
     }
@@ -218,6 +235,7 @@ export class Connection implements Commands {
     this.#session = session;
     this.#contactSince = monotonicMs();
     this.#lastFailure = undefined;
+    this.#options.contact?.answered(this);
     for (const { resolve } of this.#waiting) resolve(session);
     this.#waiting.clear();
     session.lost.then((cause) => {
@@ -240,6 +258,7 @@ export class Connection implements Commands {
       } catch (cause) {
         const failure = toBrokerError({ doing: "connect to Redis", address: this.address, cause });
         this.#lastFailure = failure;
+        if (!this.closed) this.#options.contact?.failed(this, failure);
         // Callers need not wait for what waiting does not cure.
         if (!(failure instanceof ConnectionError && failure.retryable)) this.#refuse(failure);
         await sleep(pauseMs * (0.5 + Math.random() / 2), { signal: this.#closed.signal });

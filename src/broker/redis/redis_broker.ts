@@ -5,6 +5,7 @@
  * @module
  */
 import type { RedisAddress } from "../../addresses.ts";
+import type { Contact } from "../../contact.ts";
 import type { Broker, Queue } from "../broker.ts";
 import { Connection } from "./connection.ts";
 import { RedisQueue } from "./redis_queue.ts";
@@ -18,6 +19,12 @@ export interface RedisBrokerOptions {
    * @default {undefined} (no name)
    */
   readonly clientName?: string;
+  /**
+   * Told whether Redis can be reached.
+   *
+   * @default {undefined} (nobody is told)
+   */
+  readonly contact?: Contact | undefined;
 }
 
 /** A connection of one process to Redis. */
@@ -35,8 +42,9 @@ export class RedisBroker implements Broker {
     const clientName = options.clientName?.replaceAll(/[^!-~]/g, "_");
     this.#address = address;
     this.#clientName = clientName;
-    this.#redis = new Connection(address, { clientName });
-    this.#subscriptions = new Subscriptions(address, clientName);
+    const { contact } = options;
+    this.#redis = new Connection(address, { clientName, contact });
+    this.#subscriptions = new Subscriptions(address, { clientName, contact });
     this.address = this.#redis.address;
   }
 

@@ -7,7 +7,8 @@ import { repeat, type StopRepeating } from "../../clock.ts";
 import type { RedisAddress } from "../../addresses.ts";
 import { ConnectionError } from "../../errors.ts";
 import type { SubscribeOptions, Unsubscribe } from "../broker.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+import { toBrokerError } from "./failure.ts";
 import type { Session } from "./session.ts";
 
 /** How often a connection on which nothing has to be said is asked whether it lives. */
@@ -27,9 +28,12 @@ export class Subscriptions {
   #stopPinging: StopRepeating | undefined;
 
   /** Makes no call yet. */
-  constructor(address: RedisAddress, clientName: string | undefined) {
+  constructor(
+    address: RedisAddress,
+    options: Pick<ConnectionOptions, "clientName" | "contact">,
+  ) {
     this.#connection = new Connection(address, {
-      clientName,
+      ...options,
       onSession: (session) => this.#resubscribe(session),
     });
   }
@@ -49,7 +53,11 @@ export class Subscriptions {
       await this.#remove(channel, entry, listener);
       throw error;
     }
-    this.#stopPinging ??= repeat(PING_MS, () => this.#ping());
+    this.#stopPinging ??= repeat(PING_MS, {
+      action: () => this.#ping(),
+      // The connection is made anew by itself, and listeners are told then.
+      onError: () => {},
+    });
     return () => this.#remove(channel, entry, listener);
   }
 
@@ -104,14 +112,23 @@ export class Subscriptions {
     this.#hadSession = true;
   }
 
-  /** A connection that keeps silent is thrown away by the call that waits in vain. */
+  /**
+   * A connection that keeps silent is thrown away by the call that waits in vain, and so is one on which a ping is
+   * answered by anything else: whatever is wrong with it, the next one may be well.
+   */
   async #ping(): Promise<void> {
     if (this.#channels.size === 0 || !this.#connection.connected) return;
-    try {
-      await this.#connection.call(["PING"], "listen");
-    } catch (error) {
-      // The connection is made anew by itself; listeners are told then.
-      if (!(error instanceof ConnectionError)) throw error;
-    }
+    const doing = "listen";
+    await this.#connection.use({ doing }, async (session) => {
+      try {
+        const reply = await session.send(["PING"]);
+        if (reply === "PONG") return;
+        throw new TypeError(`a ping was answered by ${JSON.stringify(reply)}`);
+      } catch (cause) {
+        const { address } = this.#connection;
+        this.#connection.distrust(session, toBrokerError({ doing, address, cause }));
+        throw cause;
+      }
+    });
   }
 }

@@ -102,9 +102,13 @@ class Watching {
 
   /** Watches from now on. */
   constructor(path: string, look: () => void) {
-    const act = () => {
-      look();
-      return Promise.resolve();
+    const act = {
+      action: () => {
+        look();
+        return Promise.resolve();
+      },
+      // A file that cannot be looked at now is looked at again; calls to the broker say what is wrong with it.
+      onError: () => {},
     };
     this.#poll = repeat(POLL_MS, act);
     this.#watched = this.#follow(path, look, () => {
