@@ -72,11 +72,13 @@ export {
 } from "./src/activity/schema.ts";
 export { type Depth, type QueueDiagnostics } from "./src/broker/broker.ts";
 export { type ActivityApi, type NewRecord } from "./src/client/activity_api.ts";
+export { agentIdFrom, type AgentIdOptions } from "./src/client/agent_id.ts";
 export { type CancelOutcome } from "./src/client/cancel.ts";
 export { type CancelScope } from "./src/client/cancel_pending.ts";
 export { type CancelPendingOptions, Client } from "./src/client/client.ts";
 export { type ClientOptions } from "./src/client/client_options.ts";
 export { type EnqueueManyOptions, type EnqueueOptions } from "./src/client/enqueue_options.ts";
+export { gather, type GatheredResults } from "./src/client/gather.ts";
 export {
   type TaskEndStatus,
   type TaskHandle,
@@ -85,6 +87,7 @@ export {
   type TaskProgressOptions,
   type TaskWaitOptions,
 } from "./src/client/handle.ts";
+export { type TaskResult } from "./src/client/results.ts";
 export { type Duration } from "./src/clock.ts";
 export { CONF, type Configuration } from "./src/config.ts";
 export {

@@ -65,6 +65,9 @@ export const BROKER_VARIABLES: readonly string[] = [
 /** What names the database, the first that is set. */
 export const DATABASE_VARIABLES: readonly string[] = ["AGENTEXEC_DATABASE_URL", "DATABASE_URL"];
 
+/** What names the queue, the first that is set. The second is the name that the Python package has for it. */
+const QUEUE_VARIABLES: readonly string[] = ["AGENTEXEC_QUEUE_NAME", "AGENTEXEC_QUEUE_PREFIX"];
+
 /** What the option or the environment names; undefined where nothing does. */
 function firstOf(
   option: string | undefined,
@@ -130,7 +133,7 @@ export interface Configuration {
   readonly brokerUrl: string | undefined;
   /** `AGENTEXEC_DATABASE_URL`, else `DATABASE_URL`, as given. */
   readonly databaseUrl: string | undefined;
-  /** `AGENTEXEC_QUEUE_NAME`, default `agentexec_tasks`. */
+  /** `AGENTEXEC_QUEUE_NAME`, else its alias `AGENTEXEC_QUEUE_PREFIX`, default `agentexec_tasks`. */
   readonly queueName: string;
   /** `AGENTEXEC_NUM_WORKERS`, default 4. */
   readonly numWorkers: number;
@@ -166,15 +169,14 @@ export const CONF: Configuration = Object.freeze({
     return DATABASE_VARIABLES.map(readVariable).find((value) => value !== undefined);
   },
   get queueName() {
-    const name = readVariable("AGENTEXEC_QUEUE_NAME") ?? "agentexec_tasks";
+    const { value, source } = firstOf(undefined, "queueName", QUEUE_VARIABLES) ??
+      { value: "agentexec_tasks", source: "the default" };
     try {
-      checkName(name, "queue");
+      checkName(value, "queue");
     } catch (error) {
-      throw new ConfigError(`Cannot use AGENTEXEC_QUEUE_NAME: ${(error as Error).message}`, {
-        cause: error,
-      });
+      throw new ConfigError(`Cannot use ${source}: ${(error as Error).message}`, { cause: error });
     }
-    return name;
+    return value;
   },
   get numWorkers() {
     return integer("AGENTEXEC_NUM_WORKERS", 4, 1);

@@ -85,6 +85,12 @@ export type WriteOutcome =
   | { readonly kind: "missing" }
   | { readonly kind: "invalid"; readonly reason: string };
 
+/** What came of a task. */
+export type TaskResultRow = Pick<
+  TaskRow,
+  "agentId" | "taskName" | "status" | "result" | "error"
+>;
+
 /** A task's row, as far as the library itself needs it. */
 export interface TaskRow extends RowState {
   /** Its id. */

@@ -21,6 +21,7 @@ import type {
   InsertOutcome,
   NewTaskRow,
   RowState,
+  TaskResultRow,
   TaskRow,
   WriteOutcome,
 } from "./rows.ts";
@@ -39,6 +40,7 @@ import {
   type LiveTask,
   liveTasks,
   type LiveTasksOptions,
+  readResults,
   readTasks,
   refuseTasks,
 } from "./tasks.ts";
@@ -168,6 +170,11 @@ export class ActivityStore {
   /** Rows; those that are not there are left out. */
   readRows(ids: readonly string[]): Promise<readonly TaskRow[]> {
     return this.#retrying("read tasks", () => readTasks(this.#session, ids));
+  }
+
+  /** What came of tasks, in one query; those that are not there are left out. */
+  readResults(ids: readonly string[]): Promise<readonly TaskResultRow[]> {
+    return this.#retrying("read results", () => readResults(this.#session, ids));
   }
 
   /** A page of activities, newest first. */

@@ -5,7 +5,7 @@
  */
 import { sql } from "kysely";
 import type { ActivityStatus } from "./activity.ts";
-import type { RowState, TaskRow } from "./rows.ts";
+import type { RowState, TaskResultRow, TaskRow } from "./rows.ts";
 import {
   idIn,
   jsonOf,
@@ -108,6 +108,29 @@ export async function readTasks(
     taskName: task_name,
     runAt: toDateOrNull(run_at),
   }));
+}
+
+/** Reads what came of tasks, without what they were given; those that are not there are left out. */
+export async function readResults(
+  session: Session,
+  ids: readonly string[],
+): Promise<readonly TaskResultRow[]> {
+  if (ids.length === 0) return [];
+  const { dialect } = session;
+  const { rows } = await sql<Omit<TaskResultRow, "agentId" | "taskName"> & Named>`
+    select ${idText(session)} as agent_id, task_name, status,
+      ${jsonText(dialect, "result")} as result, error
+    from ${session.activity} where ${idIn(dialect, ids)} and kind = 'task'`.execute(session.db);
+  return rows.map(({ agent_id, task_name, ...rest }) => ({
+    ...rest,
+    agentId: agent_id,
+    taskName: task_name,
+  }));
+}
+
+interface Named {
+  readonly agent_id: string;
+  readonly task_name: string;
 }
 
 /** Cancels a task that waits; says what else it is. */

@@ -93,7 +93,8 @@ export interface ActivityApi {
    */
   create(record: NewRecord): Promise<string>;
   /**
-   * Says how far a record is.
+   * Says how far a record is. Here and elsewhere a message of more than 1,024 bytes of UTF-8 is cut there, at a
+   * character, and ends with "…".
    *
    * @throws {ActivityOwnedError} If the id is a task's.
    */

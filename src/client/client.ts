@@ -28,6 +28,7 @@ import {
 import { enqueueMany, enqueueOne, type WhatToEnqueue } from "./enqueue.ts";
 import { checkAgentId, type EnqueueManyOptions, type EnqueueOptions } from "./enqueue_options.ts";
 import { type TaskHandle, taskHandle, type TaskHandleOptions } from "./handle.ts";
+import { readResults, type TaskResult } from "./results.ts";
 import { Stores } from "./stores.ts";
 
 /**
@@ -252,6 +253,28 @@ export class Client {
       metadata: metadata === undefined ? undefined : { ...metadata },
     };
     return taskHandle(this.#stores, ref, definition);
+  }
+
+  /**
+   * How far tasks are and what came of them, in one query, without waiting for any: {@linkcode gather} waits.
+   *
+   * @param ids The tasks' ids.
+   * @returns One entry for each id, in their order; null for an id without a task.
+   * @throws {TypeError} If an id is no UUID.
+   *
+   * @example
+   * ```ts
+   * import { Client } from "@agentexec/core";
+   *
+   * async function done(client: Client, ids: readonly string[]) {
+   *   const results = await client.results(ids);
+   *   return results.filter((each) => each?.status === "complete").map((each) => each?.result);
+   * }
+   * ```
+   */
+  async results(ids: readonly string[]): Promise<readonly (TaskResult | null)[]> {
+    await beforeActing();
+    return await readResults(this.#stores, ids);
   }
 
   /**

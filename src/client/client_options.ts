@@ -57,7 +57,7 @@ export interface ClientOptions {
   /**
    * The queue of tasks whose definition names none.
    *
-   * @default {AGENTEXEC_QUEUE_NAME, else "agentexec_tasks"; below a worker's handler its pool's queue}
+   * @default {AGENTEXEC_QUEUE_NAME, else AGENTEXEC_QUEUE_PREFIX, else "agentexec_tasks"; below a worker's handler its pool's queue}
    */
   readonly queueName?: string | undefined;
   /**

@@ -37,6 +37,7 @@ const SYSTEM = [
 /** The library's own that hold no address: a pool's name may hang on one. */
 const OWN = [
   "AGENTEXEC_QUEUE_NAME",
+  "AGENTEXEC_QUEUE_PREFIX",
   "AGENTEXEC_NUM_WORKERS",
   "AGENTEXEC_GRACEFUL_SHUTDOWN_TIMEOUT",
   "AGENTEXEC_TABLE_PREFIX",

@@ -92,10 +92,13 @@ export const PROGRESS_OPTIONS: readonly (keyof ProgressOptions)[] = ["percentage
 export interface TaskActivity {
   /**
    * Says how far the task is. Every update goes out to those who watch at once; the record keeps the
-   * last of each 250 ms and always the final one.
+   * last of each 250 ms and always the final one. A message of more than 1,024 bytes of UTF-8 is cut there, at a
+   * character, and ends with "…".
    */
   update(message: string, options?: ProgressOptions): Promise<void>;
-  /** Words the failure that follows: the message that the record shows if the handler throws. */
+  /**
+   * Words the failure that follows: the message that the record shows if the handler throws. Cut as that of `update`.
+   */
   error(message: string): Promise<void>;
 }
 

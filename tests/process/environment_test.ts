@@ -44,6 +44,7 @@ Deno.test("workerEnvironment() passes on what the system and Deno need, the libr
   const { variables, own, unreadable, ungranted } = withVariables({
     HTTPS_PROXY: "http://proxy",
     AGENTEXEC_QUEUE_NAME: "q",
+    AGENTEXEC_QUEUE_PREFIX: "p",
     AGENTEXEC_REDIS_URL: "redis://:secret@host",
     DATABASE_URL: "postgres://u:secret@host/db",
     AGENTS_TEST_KEY: "granted",
@@ -56,7 +57,7 @@ Deno.test("workerEnvironment() passes on what the system and Deno need, the libr
   assertEquals([variables.DENO_NO_UPDATE_CHECK, variables.AGENTEXEC_WORKER], ["1", "1"]);
   assertTrue(!("AGENTS_TEST_OTHER" in variables) && !("AGENTS_TEST_UNSET" in variables));
   assertTrue(!JSON.stringify(variables).includes("secret"), "no address of a store");
-  assertEquals(own, ["AGENTEXEC_QUEUE_NAME"]);
+  assertEquals(own, ["AGENTEXEC_QUEUE_NAME", "AGENTEXEC_QUEUE_PREFIX"]);
   assertEquals(unreadable, []);
   assertTrue(ungranted.includes("AGENTS_TEST_OTHER") && ungranted.includes("DATABASE_URL"));
   assertTrue(!ungranted.includes("AGENTS_TEST_KEY"));

@@ -1,0 +1,37 @@
+import { assertEquals, assertMatch } from "./support/assert.ts";
+import { CHECKOUT } from "./support/projects.ts";
+
+/** What a program of its own takes for the queue under these variables; "refused" and why if it refuses them. */
+async function queueUnder(variables: Record<string, string>): Promise<string> {
+  const program = `import { Client, CONF, ConfigError } from "@agentexec/core";
+    try {
+      const own = new Client({ queueName: "own" }).queueName;
+      console.log([CONF.queueName, new Client().queueName, own].join(" "));
+    } catch (error) {
+      console.log(error instanceof ConfigError ? "refused: " + error.message : error);
+    }`;
+  const { stdout } = await new Deno.Command("deno", {
+    args: ["eval", program],
+    cwd: CHECKOUT,
+    env: { AGENTEXEC_QUEUE_NAME: "", AGENTEXEC_QUEUE_PREFIX: "", NO_COLOR: "1", ...variables },
+  }).output();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+Deno.test("AGENTEXEC_QUEUE_PREFIX names the queue if AGENTEXEC_QUEUE_NAME does not", async () => {
+  assertEquals(await queueUnder({}), "agentexec_tasks agentexec_tasks own");
+  assertEquals(await queueUnder({ AGENTEXEC_QUEUE_PREFIX: "urgent" }), "urgent urgent own");
+  assertEquals(
+    await queueUnder({ AGENTEXEC_QUEUE_NAME: "slow", AGENTEXEC_QUEUE_PREFIX: "urgent" }),
+    "slow slow own",
+  );
+});
+
+Deno.test("a name of a queue that is none is refused with the variable that gave it", async () => {
+  for (const variable of ["AGENTEXEC_QUEUE_NAME", "AGENTEXEC_QUEUE_PREFIX"]) {
+    assertMatch(
+      await queueUnder({ [variable]: "no name" }),
+      new RegExp(`^refused: Cannot use ${variable}: Cannot use "no name" as the name of a queue`),
+    );
+  }
+});
