@@ -97,6 +97,11 @@ export class Session {
     return sql.table(`${this.prefix}activity_log`);
   }
 
+  /** The table of brokers. */
+  get broker() {
+    return sql.table(`${this.prefix}broker`);
+  }
+
   /** The time that a statement writes. */
   now(): RawBuilder<unknown> {
     const { now } = this.#options;

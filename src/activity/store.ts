@@ -25,6 +25,13 @@ import type {
   TaskRow,
   WriteOutcome,
 } from "./rows.ts";
+import {
+  type BrokerUse,
+  type KnownBrokers,
+  noteBrokersSeen,
+  noteBrokerUse,
+  readBrokers,
+} from "./brokers.ts";
 import { checkMetadataKey } from "./filters.ts";
 import { insertTasks } from "./insert.ts";
 import { readMetrics } from "./metrics.ts";
@@ -257,6 +264,21 @@ export class ActivityStore {
   /** A page of the tasks of a queue that have not ended, by id. */
   liveTasks(options: LiveTasksOptions): Promise<readonly LiveTask[]> {
     return this.#retrying("read live tasks", () => liveTasks(this.#session, options));
+  }
+
+  /** Notes that a broker is used now. Tried once: whoever says it says it again in a minute. */
+  noteBrokerUse(use: BrokerUse): Promise<void> {
+    return this.#session.call("note the broker's use", () => noteBrokerUse(this.#session, use));
+  }
+
+  /** Notes brokers of which nobody has said anything, as used now. */
+  noteBrokersSeen(queue: string, ids: readonly string[]): Promise<void> {
+    return this.#retrying("note brokers", () => noteBrokersSeen(this.#session, queue, ids));
+  }
+
+  /** The brokers that hold a queue, or held it. */
+  readBrokers(queue: string): Promise<KnownBrokers> {
+    return this.#retrying("read brokers", () => readBrokers(this.#session, queue));
   }
 
   #change(id: string, change: Omit<RecordChange, "again">): Promise<void> {

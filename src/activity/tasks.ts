@@ -41,6 +41,8 @@ export interface LiveTask {
   readonly status: ActivityStatus;
   /** How long it has waited, in milliseconds, by the database's clock. */
   readonly queuedAgeMs: number;
+  /** The broker that holds it; null if that was not noted. */
+  readonly brokerId: string | null;
 }
 
 /** Which live tasks. */
@@ -190,6 +192,7 @@ interface StoredLive {
   readonly agent_id: string;
   readonly status: ActivityStatus;
   readonly age: number | string;
+  readonly broker_id: string | null;
 }
 
 /** A page of the tasks of a queue that have not ended, by id. */
@@ -201,13 +204,15 @@ export async function liveTasks(
   const { queue, after, limit } = options;
   const age = millisecondsBetween(dialect, sql`coalesce(queued_at, created_at)`, session.now());
   const { rows } = await sql<StoredLive>`
-    select ${idText(session)} as agent_id, status, ${age} as age from ${session.activity}
+    select ${idText(session)} as agent_id, status, broker_id, ${age} as age
+    from ${session.activity}
     where queue = ${queue} and kind = 'task' and status in ('queued', 'running')
       ${after === undefined ? sql`` : sql`and agent_id > ${after}`}
     order by ${session.activity}.agent_id limit ${limit}`.execute(session.reads);
-  return rows.map(({ agent_id, status, age }) => ({
+  return rows.map(({ agent_id, status, broker_id, age }) => ({
     agentId: agent_id,
     status,
     queuedAgeMs: Number(age),
+    brokerId: broker_id,
   }));
 }

@@ -3,15 +3,17 @@
  *
  * @module
  */
-import type { ActivityStatus } from "../activity/activity.ts";
+import type { KnownBrokers } from "../activity/brokers.ts";
 import type { ActivityStore } from "../activity/store.ts";
+import type { LiveTask } from "../activity/tasks.ts";
 import type { Queue, Whereabouts } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
+import { noteProducer } from "./broker_use.ts";
 import { takeOut } from "./cancel.ts";
 import type { Stores } from "./stores.ts";
 
 /**
- * Which tasks {@linkcode cancelPending} cancels: those that nobody will ever run or finish, or everything
+ * Which tasks {@linkcode Client.cancelPending} cancels: those that nobody will ever run or finish, or everything
  * of the queue.
  *
  * @example
@@ -19,11 +21,35 @@ import type { Stores } from "./stores.ts";
  * import { type CancelScope, Client } from "@agentexec/core";
  *
  * async function clean(client: Client, scope: CancelScope) {
- *   console.log(`${await client.cancelPending({ scope })} tasks canceled`);
+ *   const { canceled } = await client.cancelPending({ scope });
+ *   console.log(`${canceled} tasks canceled`);
  * }
  * ```
  */
 export type CancelScope = "abandoned" | "queue";
+
+/**
+ * What {@linkcode Client.cancelPending} came to.
+ *
+ * @example
+ * ```ts
+ * import { type CancelPendingReport, Client } from "@agentexec/core";
+ *
+ * async function clean(client: Client) {
+ *   const report: CancelPendingReport = await client.cancelPending();
+ *   console.log(`${report.canceled} canceled, ${report.otherBrokers} belong to other brokers`);
+ * }
+ * ```
+ */
+export interface CancelPendingReport {
+  /** How many tasks were canceled. */
+  readonly canceled: number;
+  /**
+   * How many tasks of the queue were left alone since another broker holds them, which somebody has used within the
+   * last 5 minutes.
+   */
+  readonly otherBrokers: number;
+}
 
 const PAGE = 500;
 /** A younger row may belong to a task that is being enqueued. */
@@ -37,23 +63,32 @@ const SIGN_OF_LIFE_MS = 2_500;
 const PASSES = 5;
 const CALLS_AT_ONCE = 50;
 
-/** Cancels tasks of one queue; answers how many. */
+/** Cancels tasks of one queue. */
 export async function cancelPending(
   stores: Stores,
   options: { readonly queueName: string; readonly scope: CancelScope },
-): Promise<number> {
-  const [store, queue] = await Promise.all([stores.activity(), stores.queue(options.queueName)]);
+): Promise<CancelPendingReport> {
+  const { queueName } = options;
+  const [store, queue] = await Promise.all([stores.activity(), stores.queue(queueName)]);
+  const brokers = await Brokers.read(stores, { store, queue });
   return options.scope === "queue"
-    ? await cancelAll(store, queue)
-    : await cancelAbandoned(store, queue);
+    ? await cancelAll(store, queue, brokers)
+    : await cancelAbandoned(store, queue, brokers);
 }
 
-async function cancelAll(store: ActivityStore, queue: Queue): Promise<number> {
+async function cancelAll(
+  store: ActivityStore,
+  queue: Queue,
+  brokers: Brokers,
+): Promise<CancelPendingReport> {
   let canceled = 0;
+  let otherBrokers = 0;
   for (let pass = 0; pass < PASSES; pass++) {
     let missed = 0;
+    otherBrokers = 0;
     for await (const page of livePages(store, queue.name)) {
-      const ids = page.map((task) => task.agentId);
+      const ids = (await brokers.withoutOthers(page)).map((task) => task.agentId);
+      otherBrokers += page.length - ids.length;
       const done = await store.cancelRows(ids, await queue.nextToken(), { from: "live" });
       await takeOutAll(queue, done);
       canceled += done.length;
@@ -61,13 +96,20 @@ async function cancelAll(store: ActivityStore, queue: Queue): Promise<number> {
     }
     if (missed === 0) break;
   }
-  return canceled;
+  return { canceled, otherBrokers };
 }
 
-async function cancelAbandoned(store: ActivityStore, queue: Queue): Promise<number> {
+async function cancelAbandoned(
+  store: ActivityStore,
+  queue: Queue,
+  brokers: Brokers,
+): Promise<CancelPendingReport> {
   const suspects: LiveTask[] = [];
+  let otherBrokers = 0;
   for await (const page of livePages(store, queue.name)) {
-    suspects.push(...await abandonedOf(queue, page));
+    const ours = await brokers.withoutOthers(page);
+    otherBrokers += page.length - ours.length;
+    suspects.push(...await abandonedOf(queue, ours));
   }
   if (suspects.some((task) => task.status === "running")) await sleep(SIGN_OF_LIFE_MS);
   let canceled = 0;
@@ -83,13 +125,54 @@ async function cancelAbandoned(store: ActivityStore, queue: Queue): Promise<numb
       canceled += done.length;
     }
   }
-  return canceled;
+  return { canceled, otherBrokers };
 }
 
-interface LiveTask {
-  readonly agentId: string;
-  readonly status: ActivityStatus;
-  readonly queuedAgeMs: number;
+/** Tells the tasks of this broker, and of brokers that nobody uses any more, from those of others. */
+class Brokers {
+  readonly #store: ActivityStore;
+  readonly #queue: Queue;
+  readonly #own: string;
+  #known: KnownBrokers;
+
+  private constructor(store: ActivityStore, queue: Queue, own: string, known: KnownBrokers) {
+    this.#store = store;
+    this.#queue = queue;
+    this.#own = own;
+    this.#known = known;
+  }
+
+  static async read(
+    stores: Stores,
+    { store, queue }: { readonly store: ActivityStore; readonly queue: Queue },
+  ): Promise<Brokers> {
+    const own = await stores.currentBrokerId(queue.name);
+    await noteProducer(stores, queue.name);
+    return new Brokers(store, queue, own, await store.readBrokers(queue.name));
+  }
+
+  /** The tasks without those that another broker in use holds. */
+  async withoutOthers(tasks: readonly LiveTask[]): Promise<readonly LiveTask[]> {
+    const foreign = tasks.filter(({ brokerId }) => brokerId !== null && brokerId !== this.#own);
+    if (foreign.length === 0) return tasks;
+    await this.#meet(foreign.flatMap(({ brokerId }) => brokerId ?? []));
+    const inUse = foreign.filter(({ brokerId }) => this.#known.used.has(brokerId ?? ""));
+    // This broker has lost its data and has them again, from clients that know it by its former id.
+    const places = await this.#queue.whereabouts(inUse.map((task) => task.agentId));
+    const others = new Set(inUse.filter((_, index) => places[index] === "unknown"));
+    return tasks.filter((task) => !others.has(task));
+  }
+
+  /**
+   * Nobody has said anything of some brokers: a client of an older version uses them, or one that may not write the
+   * table. They count as used from now on, for as long as any other.
+   */
+  async #meet(ids: readonly string[]): Promise<void> {
+    const unknown = [...new Set(ids)].filter((id) => !this.#known.all.has(id));
+    if (unknown.length === 0) return;
+    await this.#store.noteBrokersSeen(this.#queue.name, unknown);
+    this.#known = await this.#store.readBrokers(this.#queue.name);
+  }
 }
 
 async function abandonedOf(queue: Queue, tasks: readonly LiveTask[]): Promise<LiveTask[]> {

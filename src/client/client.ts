@@ -19,7 +19,7 @@ import {
 import { checkOptions } from "../task/known_options.ts";
 import { type ActivityApi, activityApi } from "./activity_api.ts";
 import { type CancelOutcome, cancelTask } from "./cancel.ts";
-import { cancelPending, type CancelScope } from "./cancel_pending.ts";
+import { cancelPending, type CancelPendingReport, type CancelScope } from "./cancel_pending.ts";
 import {
   checkClientOptions,
   type ClientOptions,
@@ -40,13 +40,18 @@ import { Stores } from "./stores.ts";
  *
  * const everything: CancelPendingOptions = { scope: "queue" };
  * await using client = new Client();
- * console.log(`${await client.cancelPending(everything)} tasks canceled`);
+ * const { canceled, otherBrokers } = await client.cancelPending(everything);
+ * console.log(`${canceled} tasks canceled, ${otherBrokers} left to other brokers`);
  * ```
  */
 export interface CancelPendingOptions {
   /**
    * `"abandoned"`: running tasks whose worker is dead, and tasks that were recorded more than 30 s ago and
    * that the broker does not know. `"queue"`: everything of the queue on every host.
+   *
+   * Either way tasks of other brokers on the same database are left alone as long as somebody uses these: supervisors
+   * say so once a minute, clients when they enqueue, and a broker counts as used for 5 minutes after that. One that
+   * nobody ever spoke of is first left alone for 5 minutes too.
    *
    * @default {"abandoned"}
    */
@@ -295,9 +300,9 @@ export class Client {
    * Cancels tasks of this client's queue: those that nobody will ever finish, or everything.
    *
    * @param options Which.
-   * @returns How many were canceled.
+   * @returns How many were canceled, and how many were left to other brokers.
    */
-  async cancelPending(options: CancelPendingOptions = {}): Promise<number> {
+  async cancelPending(options: CancelPendingOptions = {}): Promise<CancelPendingReport> {
     checkOptions("cancel pending tasks", options, ["scope"]);
     const { scope = "abandoned" } = options;
     if (scope !== "abandoned" && scope !== "queue") {

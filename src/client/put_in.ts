@@ -10,6 +10,7 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { NewTask, Queue } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
+import { noteProducer } from "./broker_use.ts";
 import type { Due, TaskId } from "./enqueue_options.ts";
 import type { Stores } from "./stores.ts";
 
@@ -54,6 +55,7 @@ export async function openEntrance(stores: Stores, queueName: string): Promise<E
     stores.brokerId(queueName),
     stores.activity(),
   ]);
+  await noteProducer(stores, queueName);
   return { queue, brokerId, store, now: () => stores.now() };
 }
 

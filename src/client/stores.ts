@@ -15,7 +15,7 @@ import {
   showDatabase,
 } from "../addresses.ts";
 import { activityMessages, CONF } from "../config.ts";
-import { AgentexecError } from "../errors.ts";
+import { AgentexecError, ConnectionError } from "../errors.ts";
 import { workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
@@ -164,6 +164,28 @@ export class Stores {
   /** The id of the broker that holds a queue, for the rows. */
   async brokerId(queueName: string): Promise<string> {
     return (await this.#open(queueName)).brokerId;
+  }
+
+  /**
+   * The same, asked for again: a broker that lost its data has another one. If it is away, the one that it had.
+   *
+   * @throws {ConnectionError} If the broker could never be reached.
+   */
+  async currentBrokerId(queueName: string): Promise<string> {
+    const { queue, brokerId: former } = await this.#open(queueName);
+    let brokerId = former;
+    try {
+      brokerId = await queue.open();
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+    }
+    this.#queues.set(queueName, Promise.resolve({ queue, brokerId }));
+    return brokerId;
+  }
+
+  /** Whether a test kit's connections are in place of the client's own. */
+  get isReplaced(): boolean {
+    return this.#replacement !== undefined;
   }
 
   /**

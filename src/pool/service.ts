@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { noteBrokerUse, SAY_EVERY_MS } from "../client/broker_use.ts";
 import type { Stores } from "../client/stores.ts";
-import { aborted } from "../clock.ts";
+import { aborted, repeat, type StopRepeating } from "../clock.ts";
 import { activityMessages } from "../config.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
@@ -68,6 +69,7 @@ export class Service {
   readonly #force = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #running: Supervisor | undefined;
+  #saying: StopRepeating = () => Promise.resolve();
   #undoLogging: (() => Promise<void>) | undefined;
   #stop: Promise<ShutdownReport> | undefined;
   #isOver = false;
@@ -151,6 +153,7 @@ export class Service {
     });
     const queue = await stores.queue(settings.queueName);
     const store = await stores.activity();
+    this.#saying = await this.#sayInUse();
     const { name, numWorkers, leaseMs, sweepMs, startMs, crashLimit } = settings;
     return await Supervisor.start({
       pool: name,
@@ -203,9 +206,30 @@ export class Service {
     }
   }
 
+  /** Says at once, and then every minute, that the pool's broker is in use. */
+  async #sayInUse(): Promise<StopRepeating> {
+    const { settings, stores } = this.#parts;
+    let problem = "";
+    const action = async () => {
+      await noteBrokerUse(stores, settings.queueName);
+      problem = "";
+    };
+    const onError = (error: unknown) => {
+      const { message } = error as Error;
+      if (message !== problem && !this.#isOver) {
+        this.#log().warn(`Cannot note that this pool's broker is in use: ${message}`);
+      }
+      problem = message;
+    };
+    await action().catch(onError);
+    return repeat(SAY_EVERY_MS, { action, onError });
+  }
+
   /** A start that failed has been forgotten by the time that a stop comes to it. */
   async #forget(): Promise<void> {
     if (this.#isOver) return;
+    // What is being said ends with the connections.
+    void this.#saying();
     try {
       await this.#parts.stores.disconnect();
       await this.#undoLogging?.();

@@ -261,7 +261,7 @@ Deno.test("cancelPending() ends all that waits and runs", async () => {
   await pool.enqueue(shout, { text: "never" });
   const running = kit.run();
   await holding;
-  assertEquals(await pool.cancelPending({ scope: "queue" }), 2);
+  assertEquals(await pool.cancelPending({ scope: "queue" }), { canceled: 2, otherBrokers: 0 });
   assertEquals((await running).map(({ status }) => status), ["canceled"]);
   assertEquals(await kit.enqueued(), []);
 });

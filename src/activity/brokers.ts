@@ -1,0 +1,63 @@
+/**
+ * Which brokers are in use: several may hold queues of one name for one database, and a broker that lost its data
+ * comes back under another id.
+ *
+ * @module
+ */
+import { sql } from "kysely";
+import type { Session } from "./session.ts";
+
+/** A broker that somebody uses now. */
+export interface BrokerUse {
+  /** Its id. */
+  readonly id: string;
+  /** The queue. */
+  readonly queue: string;
+  /** Its address as it may be shown. */
+  readonly address: string;
+}
+
+/** What is known of the brokers of a queue. */
+export interface KnownBrokers {
+  /** The ids of all that were ever seen. */
+  readonly all: ReadonlySet<string>;
+  /** The ids of those that were used of late. */
+  readonly used: ReadonlySet<string>;
+}
+
+/** How long a broker counts as used after somebody said so: five times what a supervisor takes to say it again. */
+const USED_FOR_MS = 300_000;
+
+/** Notes that a broker is used now. */
+export async function noteBrokerUse(session: Session, use: BrokerUse): Promise<void> {
+  const { id, queue, address } = use;
+  await sql`
+    insert into ${session.broker} (id, queue, address, last_used_at)
+    values (${id}, ${queue}, ${address}, ${session.now()})
+    on conflict (id, queue) do update
+      set address = excluded.address, last_used_at = excluded.last_used_at`.execute(session.db);
+}
+
+/** Notes brokers of which nobody has said anything, as used now. Those that are known stay as they are. */
+export async function noteBrokersSeen(
+  session: Session,
+  queue: string,
+  ids: readonly string[],
+): Promise<void> {
+  for (const id of ids) {
+    await sql`
+      insert into ${session.broker} (id, queue, last_used_at)
+      values (${id}, ${queue}, ${session.now()}) on conflict do nothing`.execute(session.db);
+  }
+}
+
+/** The brokers of a queue. */
+export async function readBrokers(session: Session, queue: string): Promise<KnownBrokers> {
+  const { rows } = await sql<{ id: string; used: number }>`
+    select id, case when last_used_at >= ${session.ago(USED_FOR_MS)} then 1 else 0 end as used
+    from ${session.broker} where queue = ${queue}`.execute(session.db);
+  return {
+    all: new Set(rows.map(({ id }) => id)),
+    used: new Set(rows.filter(({ used }) => used === 1).map(({ id }) => id)),
+  };
+}
