@@ -36,6 +36,7 @@ interface Job {
   readonly directory: string;
   readonly found: FoundFiles;
   readonly screen: Screen;
+  readonly options: DemoOptions;
 }
 
 /** Runs the demo and gives its exit code. */
@@ -76,15 +77,15 @@ async function demo(directory: string, options: DemoOptions): Promise<number> {
     gracefulShutdownTimeout: STOP_TIMEOUT,
     maxResultBytes: 256 * 1024 * 1024, // The report has a row for every file.
   });
-  return await work({ pool, directory, found, screen }, options.fresh, interrupt.signal);
+  return await work({ pool, directory, found, screen, options }, interrupt.signal);
 }
 
-async function work(job: Job, fresh: boolean, interrupt: AbortSignal): Promise<number> {
-  const { pool, directory, found, screen } = job;
+async function work(job: Job, interrupt: AbortSignal): Promise<number> {
+  const { pool, directory, found, screen, options } = job;
   // Asks the broker first: where a database alone is named, no tables are made in it.
   await pool.depth();
   await pool.migrate();
-  const run = fresh ? await freshRun(pool, directory) : await findRun(pool, directory);
+  const run = options.fresh ? await freshRun(pool, directory) : await findRun(pool, directory);
   if (interrupt.aborted) {
     screen.print("Stopped before the workers were started");
     return EXIT.stopped;
@@ -105,7 +106,7 @@ async function work(job: Job, fresh: boolean, interrupt: AbortSignal): Promise<n
   });
   screen.hideProgress();
   if (report === null) return await sayHowToGoOn(job, run);
-  screen.print(`\n${formatReport(report)}`);
+  screen.print(`\n${formatReport(report, options)}`);
   return report.failed.every(({ unreadable }) => unreadable) ? EXIT.done : EXIT.failed;
 }
 

@@ -12,6 +12,7 @@ Usage: deno task demo [options] [DIRECTORY]
 
   DIRECTORY      the folder to look through, this project where it is left out
   --workers N    how many worker processes, AGENTEXEC_NUM_WORKERS or 4 where it is left out
+  --all          reports every file, and not only the ten largest
   --fresh        begins a new run; what is left of an earlier one is canceled
   --help         shows this text
 
@@ -27,6 +28,8 @@ export interface DemoOptions {
   readonly directory: string | undefined;
   /** How many workers; undefined for the environment's choice. */
   readonly numWorkers: number | undefined;
+  /** Whether to report every file. */
+  readonly all: boolean;
   /** Whether to go on with no earlier run. */
   readonly fresh: boolean;
   /** Whether to show the help and do nothing. */
@@ -48,6 +51,7 @@ export function parseOptions(args: readonly string[]): DemoOptions {
   return {
     directory: positionals[0],
     numWorkers: values.workers === undefined ? undefined : workers(values.workers),
+    all: values.all,
     fresh: values.fresh,
     help: values.help,
   };
@@ -62,6 +66,7 @@ function parse(args: readonly string[]) {
       allowPositionals: true,
       options: {
         workers: { type: "string" },
+        all: { type: "boolean", default: false },
         fresh: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },

@@ -1,5 +1,5 @@
 /**
- * The report as a table: a row for each file, the largest first, and totals.
+ * The report as a table: a row for each of the largest files, or for each of all, and totals.
  *
  * @module
  */
@@ -33,9 +33,20 @@ const COLUMNS: readonly Column[] = [
   },
 ];
 
+/** How many files have a row unless all are asked for. */
+const LARGEST = 10;
+
+/** What {@linkcode formatReport} may be told. */
+export interface ReportOptions {
+  /** Whether each file has a row, and not only the ten largest. */
+  readonly all: boolean;
+}
+
 /** The lines of the table, those of the files that could not be analyzed, and the totals. */
-export function formatReport({ analyzed, failed }: Report): string {
-  const cells = analyzed.map((file) => COLUMNS.map((column) => column.of(file)));
+export function formatReport({ analyzed, failed }: Report, { all }: ReportOptions): string {
+  const shown = all ? analyzed : analyzed.slice(0, LARGEST);
+  const left = analyzed.length - shown.length;
+  const cells = shown.map((file) => COLUMNS.map((column) => column.of(file)));
   const widths = COLUMNS.map(({ title }, index) =>
     cells.reduce((width, row) => Math.max(width, (row[index] ?? "").length), title.length)
   );
@@ -48,6 +59,7 @@ export function formatReport({ analyzed, failed }: Report): string {
     line(COLUMNS.map(({ title }) => title)),
     line(widths.map((width) => "-".repeat(width))),
     ...cells.map(line),
+    ...(left === 0 ? [] : [`and ${NUMBER.format(left)} smaller files, which --all shows`]),
     ...failed.map(({ path, reason }) => `${printable(path)}  not analyzed: ${printable(reason)}`),
     "",
     totals(analyzed),

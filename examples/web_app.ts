@@ -34,9 +34,8 @@ async function answer(request: Request, stopping: AbortSignal): Promise<Response
     const task = pool.handle(research, id);
     const status = await task.status();
     if (TASK.test(request.url)) return Response.json({ id, status });
-    const signal = AbortSignal.any([request.signal, stopping]);
     return new Response(
-      ReadableStream.from(events(task, signal)).pipeThrough(new TextEncoderStream()),
+      events(task, stopping).pipeThrough(new TextEncoderStream()),
       { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } },
     );
   } catch (error) {
@@ -49,11 +48,19 @@ async function answer(request: Request, stopping: AbortSignal): Promise<Response
   }
 }
 
-/** The task's progress as server-sent events, up to its end. */
-async function* events(task: TaskHandle, signal: AbortSignal): AsyncGenerator<string> {
-  for await (const progress of task.progress({ signal })) {
-    yield `data: ${JSON.stringify(progress)}\n\n`;
-  }
+/** The task's progress as server-sent events, up to its end, or until the reader is gone. */
+function events(task: TaskHandle, stopping: AbortSignal): ReadableStream<string> {
+  const gone = new AbortController();
+  const signal = AbortSignal.any([gone.signal, stopping]);
+  const steps = task.progress({ signal })[Symbol.asyncIterator]();
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await steps.next();
+      if (!done) controller.enqueue(`data: ${JSON.stringify(value)}\n\n`);
+      else if (!gone.signal.aborted) controller.close();
+    },
+    cancel: () => gone.abort(),
+  });
 }
 
 function idIn(pattern: URLPattern, { url }: Request): string | undefined {

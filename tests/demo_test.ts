@@ -87,7 +87,7 @@ for (const ground of GROUNDS) {
     await using set = await setUp(ground);
     await using folder = await folderOf(1_000);
     await Deno.writeFile(`${folder.path}/image.png`, new Uint8Array([137, 80, 78, 71, 0, 1]));
-    await using demo = await set.run(folder.path);
+    await using demo = await set.run("--all", folder.path);
     await demo.waitForLine(/Processing task/);
     const pids = childrenOf(demo.pid);
     await endsWith(demo, 0);
@@ -261,6 +261,24 @@ Deno.test("one server alone is refused in one line that names the other", async 
     assertMatch(line, problem);
     assertEquals(more, []);
     assertEquals([...(await set.project.stores()).keys()], []);
+  }
+});
+
+Deno.test("the demo reports the ten largest files and the totals, and all of them where it is asked to", async () => {
+  await using set = await setUp();
+  await using folder = await folderOf(13);
+  const largest = Array.from({ length: 13 }, (_, n) => `folder ${(12 - n) % 7}/file${12 - n}.txt`);
+  for (const all of [false, true]) {
+    await using demo = await set.run(...(all ? ["--all"] : []), folder.path);
+    await endsWith(demo, 0);
+    const rows = rowsOf(demo).map((row) => /^.*\.txt/.exec(row)?.[0] ?? row);
+    assertEquals(rows, all ? largest : largest.slice(0, 10));
+    assertEquals(demo.stdout.includes("and 3 smaller files, which --all shows"), !all);
+    const totals = demo.stdout.findIndex((line) =>
+      /^[\d,]+ bytes, 182 lines, 637 words$/.test(line)
+    );
+    assertEquals(totals, demo.stdout.length - 2, demo.output);
+    assertEquals(demo.stdout.at(-1), "13 files: 13 analyzed, 0 failed");
   }
 });
 

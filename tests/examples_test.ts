@@ -104,12 +104,20 @@ for (const ground of GROUNDS) {
     await refuses(await fetch(`${url}/tasks/${crypto.randomUUID()}`), 404, /no record/);
     await refuses(await fetch(`${url}/nowhere`), 404, /no such page/);
 
+    // A reader that goes away early is nobody's trouble.
+    const short = await post(JSON.stringify({ company: "Acme", questions: ["Why?", "How?"] }));
+    const left = (await fetch(`${url}/tasks/${(await short.json()).id}/events`)).body?.getReader();
+    await left?.read();
+    await left?.cancel();
+
     const long = await post(JSON.stringify({ company: "Acme", questions: Array(10).fill("Why?") }));
     const running = await fetch(`${url}/tasks/${(await long.json()).id}/events`);
     const reader = running.body?.getReader();
     await reader?.read();
     await endsWell(program, "SIGINT");
     for (let step = await reader?.read(); step?.done === false; step = await reader?.read());
+    // Deno has nothing to say about how requests are watched.
+    assertEquals(program.stderr.filter((line) => !/^(Task|Listening)/.test(line)), []);
   });
 }
 

@@ -11,7 +11,7 @@ import { ensureBinaries } from "../tests/support/binaries.ts";
 import { dismiss, keep } from "../tests/support/processes.ts";
 import { signalProcess } from "../tests/support/process_table.ts";
 import { SHARED_SERVERS, startPostgres, startRedis } from "../tests/support/servers.ts";
-import { type Counts, describeProblem, parseCounts } from "./test_counts.ts";
+import { type Counts, describeProblem, parseCounts, unfinished } from "./test_counts.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
@@ -36,9 +36,24 @@ function permissions(): string[] {
   ];
 }
 
+/** Gives each test an end. */
+const DEADLINE = "tests/support/deadline.ts";
+/**
+ * How long all tests may take, in seconds. It ends what no deadline of a test can: one that blocks its thread.
+ */
+const RUN_S = 50 * 60;
+
 /** The arguments of `deno test`: those of the command line, or everything. */
 function testArguments(given: readonly string[]): string[] {
-  const args = ["test", "--parallel", "--shuffle", ...permissions(), ...given];
+  const args = [
+    "test",
+    "--parallel",
+    "--shuffle",
+    "--preload",
+    DEADLINE,
+    ...permissions(),
+    ...given,
+  ];
   if (given.some(isPath)) return args;
   // Examples in doc comments mostly declare functions, so that they run without any server.
   return [...args, ...(isPath("mod.ts") ? ["--doc", "mod.ts", "testing.ts"] : []), "tests"];
@@ -89,11 +104,12 @@ async function runTests(
   given: readonly string[],
   servers: Readonly<Record<string, string>>,
 ): Promise<Counts & { readonly code: number }> {
+  const journal = await Deno.makeTempFile({ prefix: "agentexec-tests-" });
   const child = new Deno.Command(Deno.execPath(), {
     args: testArguments(given),
     cwd: ROOT,
     clearEnv: true,
-    env: environment(servers),
+    env: { ...environment(servers), TEST_JOURNAL: journal },
     stdin: "null",
     stdout: "piped",
     detached: true,
@@ -102,11 +118,23 @@ async function runTests(
   const interrupt = () => signalProcess(-child.pid, "SIGTERM");
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   for (const signal of signals) Deno.addSignalListener(signal, interrupt);
+  const deadline = setTimeout(() => giveUp(child.pid, journal), RUN_S * 1_000);
   const counts = parseCounts(await shown(child.stdout));
   const { code } = await child.status;
+  clearTimeout(deadline);
+  await Deno.remove(journal);
   for (const signal of signals) Deno.removeSignalListener(signal, interrupt);
   await dismiss(keeper);
   return { ...counts, code };
+}
+
+/** Ends a run that has not ended by itself, and names the tests that have not. */
+function giveUp(pid: number, journal: string): void {
+  const open = unfinished(Deno.readTextFileSync(journal));
+  console.error(
+    [`The tests have not ended within ${RUN_S} s; under way:`, ...open].join("\n  "),
+  );
+  signalProcess(-pid, "SIGKILL");
 }
 
 /** Passes a stream on to standard output and returns its text. */

@@ -1,5 +1,5 @@
 /**
- * What a run of `deno test` says about itself in its last lines.
+ * What a run of `deno test` says about itself: in its last lines, and in the journal of `tests/support/deadline.ts`.
  *
  * @module
  */
@@ -38,4 +38,16 @@ export function describeProblem(counts: Counts, code: number): string | null {
   if (code !== 0) return `deno test ended with code ${code}`;
   if (passed === 0) return "No test has run";
   return null;
+}
+
+/** The tests that have begun and not ended, by a journal of lines such as `["begin","a_test.ts: a name"]`. */
+export function unfinished(journal: string): readonly string[] {
+  const open: string[] = [];
+  for (const line of journal.split("\n")) {
+    if (line === "") continue;
+    const [what, name]: [string, string] = JSON.parse(line);
+    if (what === "begin") open.push(name);
+    else open.splice(open.indexOf(name), 1);
+  }
+  return open;
 }

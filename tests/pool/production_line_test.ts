@@ -88,8 +88,12 @@ Deno.test("a user's program runs under the README's production line, its cache i
   await using pool = await runCommand(line, { env: { ...places, ...secrets }, cwd });
   for (const worker of [0, 1]) await pool.waitForLine(new RegExp(`Worker ${worker} is ready`));
   const greeting = await client.enqueue("greet", { name: "Ada" });
-  assertEquals(await greeting.result({ timeout: { seconds: 30 } }), "Hello, Ada, with a key!");
-  assertEquals(await (await client.enqueue("spy")).result(), "nothing");
+  assertEquals(
+    await pool.brings(greeting.result(), { what: "the greeting" }),
+    "Hello, Ada, with a key!",
+  );
+  const spy = await client.enqueue("spy");
+  assertEquals(await pool.brings(spy.result(), { what: "what the spy saw" }), "nothing");
 
   const pids = childrenOf(pool.pid);
   assertEquals(pids.length, 3, "two workers and a guardian");
@@ -132,9 +136,12 @@ Deno.test("a pool on SQLite grants its workers the file and nothing around it", 
       { env },
     );
     const good = await client.enqueue(echo, { text: "in a file" });
-    assertEquals(await good.result(), { text: "in a file", attempt: 1 });
+    assertEquals(await pool.brings(good.result(), { what: "the echo" }), {
+      text: "in a file",
+      attempt: 1,
+    });
     const task = await client.enqueue(reach, { what: "read", where: `${dir}/neighbour.txt` });
-    assertEquals(await task.wait(), "error");
+    assertEquals(await pool.brings(task.wait(), { what: "the refusal" }), "error");
     const detail = await client.activity.detail(task.agentId);
     assertTrue(/Requires read access/.test(detail?.error ?? ""), detail?.error ?? "");
     pool.signal("SIGTERM");

@@ -5,6 +5,7 @@
  */
 import { Pool, type PoolOptions } from "@agentexec/core";
 import { configure, type LogRecord, reset } from "@logtape/logtape";
+import { noteProgram } from "./pending.ts";
 import type { RedisServer } from "./servers.ts";
 import { type Ground, onBothGrounds, openStores } from "./stores.ts";
 import { waitFor } from "./wait.ts";
@@ -109,9 +110,17 @@ export async function recordLogs(): Promise<LogRecorder> {
       { category: ["logtape", "meta"], sinks: ["recorder"], lowestLevel: "warning" },
     ],
   });
+  const messages = () => records.map((record) => record.message.map(String).join(""));
+  const forget = noteProgram({
+    title: "what was logged in this process",
+    output: () => messages().join("\n"),
+  });
   return {
     records,
-    messages: () => records.map((record) => record.message.map(String).join("")),
-    [Symbol.asyncDispose]: () => reset(),
+    messages,
+    async [Symbol.asyncDispose]() {
+      forget();
+      await reset();
+    },
   };
 }

@@ -5,8 +5,9 @@
  * @module
  */
 
+import { noteProgram } from "./pending.ts";
 import { childrenOf, signalProcess } from "./process_table.ts";
-import { waitFor } from "./wait.ts";
+import { waitFor, type WaitOptions, within } from "./wait.ts";
 
 export { alive, childrenOf, groupOf, signalProcess } from "./process_table.ts";
 
@@ -82,7 +83,7 @@ export async function runCommand(
     detached: true,
   }).spawn();
   const keeper = keep(child.pid);
-  const program = new Program(child, keeper);
+  const program = new Program(child, keeper, command.join(" "));
   if (tty) {
     try {
       await program.findBehindTerminal();
@@ -107,9 +108,10 @@ export class Program implements AsyncDisposable {
   #ended: ProgramExit | null = null;
   #stdinOpen = true;
   #disposing: Promise<void> | undefined;
+  readonly #forget: () => void;
 
-  /** Wraps a child that leads its own process group. */
-  constructor(child: Deno.ChildProcess, keeper: Deno.ChildProcess) {
+  /** Wraps a child that leads its own process group; `command` is what it was started by. */
+  constructor(child: Deno.ChildProcess, keeper: Deno.ChildProcess, command: string) {
     this.#child = child;
     this.#keeper = keeper;
     this.#pid = child.pid;
@@ -117,6 +119,11 @@ export class Program implements AsyncDisposable {
       this.#collect(child.stdout, this.#stdout),
       this.#collect(child.stderr, this.#stderr),
     ]);
+    this.#forget = noteProgram({
+      title: `process ${child.pid}, ${command}`,
+      output: () => this.output,
+      end: () => this[Symbol.asyncDispose](),
+    });
     this.exit = child.status.then(async ({ code, signal }) => {
       await output;
       return this.#ended = { code, signal };
@@ -166,6 +173,24 @@ export class Program implements AsyncDisposable {
     throw new Error(`Waited for ${what}, but it ended (${signal ?? code}):\n${this.output}`);
   }
 
+  /**
+   * The outcome of what takes the program to come about; an error with the program's output where it ends first, or
+   * the time is up.
+   */
+  async brings<T>(promise: Promise<T>, { what, timeoutMs = 60_000 }: WaitOptions): Promise<T> {
+    const ended = this.exit.then(({ code, signal }): never => {
+      throw new Error(`Waited for ${what}, but the program ended (${signal ?? code})`);
+    });
+    try {
+      return await within(Promise.race([promise, ended]), { what, timeoutMs });
+    } catch (error) {
+      throw new Error(`${(error as Error).message}:\n${this.output}`, { cause: error });
+    } finally {
+      // It ends at some time, when nobody waits any more.
+      ended.catch(() => {});
+    }
+  }
+
   /** Sends a signal to the program alone; nothing where it has ended. */
   signal(signal: Deno.Signal): void {
     if (this.#ended === null) signalProcess(this.#pid, signal);
@@ -205,6 +230,7 @@ export class Program implements AsyncDisposable {
     await this.closeStdin();
     await this.exit;
     await dismiss(this.#keeper);
+    this.#forget();
   }
 
   /** Finds the program that the terminal runs. */

@@ -5,9 +5,10 @@
  * @module
  */
 
+import { noteProgram } from "./pending.ts";
 import { accepts, freePort } from "./ports.ts";
 import { alive, childrenOf, signalProcess } from "./process_table.ts";
-import { waitFor } from "./wait.ts";
+import { waitFor, within } from "./wait.ts";
 
 /** How a kind of server is run. */
 export interface ServerKind {
@@ -59,6 +60,7 @@ export class ServerProcess implements AsyncDisposable {
   #port = 0;
   #child: Deno.ChildProcess | null = null;
   #closed = false;
+  readonly #forget: () => void;
 
   private constructor(kind: ServerKind, dir: string) {
     this.#kind = kind;
@@ -72,6 +74,10 @@ export class ServerProcess implements AsyncDisposable {
       detached: true,
     }).spawn();
     this.#keeper.unref();
+    this.#forget = noteProgram({
+      title: `${kind.name} in ${dir}`,
+      output: () => this.output().catch((error: Error) => error.message),
+    });
   }
 
   /** Starts a server and waits until it serves. */
@@ -161,6 +167,7 @@ export class ServerProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#forget();
     await this.stop();
     this.#keeper.ref();
     await this.#keeper.stdin.close();
@@ -203,7 +210,9 @@ export class ServerProcess implements AsyncDisposable {
   /** Waits until none of the processes lives, then forgets the server. */
   async #gone(pids: readonly number[]): Promise<void> {
     this.#child?.ref();
-    await this.#child?.status;
+    if (this.#child !== null) {
+      await within(this.#child.status, { what: `${this.#kind.name} to end`, timeoutMs: 30_000 });
+    }
     this.#child = null;
     await waitFor(() => !pids.some(alive), {
       what: `the processes ${pids.join(", ")} of ${this.#kind.name} to end`,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { noteWait } from "./pending.ts";
+
 /** What {@linkcode waitFor} may be told. */
 export interface WaitOptions {
   /** What is awaited, as the error of a wait that took too long shall say it. */
@@ -27,21 +29,27 @@ export async function waitFor<T>(
 ): Promise<Exclude<T, Falsy>> {
   const { what, timeoutMs = 30_000 } = options;
   const giveUpAt = performance.now() + timeoutMs;
-  for (;;) {
-    const last = await outcomeOf(condition, giveUpAt - performance.now());
-    if (last.kind === "value" && last.value) return last.value as Exclude<T, Falsy>;
-    if (performance.now() >= giveUpAt) {
-      throw new Error(`Waited ${timeoutMs} ms in vain for ${what}: ${described(last)}`, {
-        cause: last.kind === "error" ? last.error : undefined,
-      });
+  const over = noteWait(what);
+  try {
+    for (;;) {
+      const last = await outcomeOf(condition, giveUpAt - performance.now());
+      if (last.kind === "value" && last.value) return last.value as Exclude<T, Falsy>;
+      if (performance.now() >= giveUpAt) {
+        throw new Error(`Waited ${timeoutMs} ms in vain for ${what}: ${described(last)}`, {
+          cause: last.kind === "error" ? last.error : undefined,
+        });
+      }
+      await pause(POLL_MS);
     }
-    await pause(POLL_MS);
+  } finally {
+    over();
   }
 }
 
 /** The promise's outcome, or an error that says what did not come within `timeoutMs`. */
 export async function within<T>(promise: Promise<T>, options: WaitOptions): Promise<T> {
   const { what, timeoutMs = 10_000 } = options;
+  const over = noteWait(what);
   let timer: ReturnType<typeof setTimeout> | undefined;
   const patience = new Promise<never>((_, reject) => {
     timer = setTimeout(
@@ -52,6 +60,7 @@ export async function within<T>(promise: Promise<T>, options: WaitOptions): Prom
   try {
     return await Promise.race([promise, patience]);
   } finally {
+    over();
     clearTimeout(timer);
   }
 }

@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch } from "../support/assert.ts";
-import { describeProblem, parseCounts } from "../../tools/test_counts.ts";
+import { describeProblem, parseCounts, unfinished } from "../../tools/test_counts.ts";
 
 Deno.test("parseCounts() reads the summary of a run that passed", () => {
   assertEquals(parseCounts("running 2 tests\na ... ok (1ms)\n\nok | 2 passed | 0 failed (1s)\n"), {
@@ -37,4 +37,15 @@ Deno.test("describeProblem() lets only a run pass in which every test ran and pa
   assertMatch(describeProblem({ passed: 3, failed: 1, ignored: 0 }, 1) ?? "", /1 tests failed/);
   assertMatch(describeProblem({ passed: 0, failed: 0, ignored: 0 }, 0) ?? "", /No test has run/);
   assertMatch(describeProblem({ passed: 0, failed: 0, ignored: 0 }, 1) ?? "", /code 1/);
+});
+
+Deno.test("unfinished() names the tests that have begun and not ended", () => {
+  const lines = [["begin", "a: one"], ["begin", "b: two"], ["end", "a: one"], [
+    "begin",
+    "a: three",
+  ]];
+  assertEquals(unfinished(lines.map((line) => `${JSON.stringify(line)}\n`).join("")), [
+    ...["b: two", "a: three"],
+  ]);
+  assertEquals(unfinished(""), []);
 });
