@@ -23,7 +23,24 @@ export type Failure =
 /** A statement, or a connection, that was given up because it took too long. */
 export class DatabaseTimeout extends AgentexecError {
   /** `"DatabaseTimeout"` */
-  override readonly name = "DatabaseTimeout";
+  override readonly name: string = "DatabaseTimeout";
+}
+
+/** Rows that another transaction holds locked: it may be over at the next try. */
+export class RowsLocked extends DatabaseTimeout {
+  /** `"RowsLocked"` */
+  override readonly name = "RowsLocked";
+
+  /** Makes the error of some rows, named by their ids. */
+  constructor(ids: readonly string[]) {
+    const others = ids.length > 1 ? ` and ${ids.length - 1} more` : "";
+    super(`another transaction holds the row of ${ids[0]}${others} locked`);
+  }
+}
+
+/** Whether a statement ended since it would have had to wait for a lock for longer than it may. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof Error && codeOf(error) === "55P03";
 }
 
 /** Classifies what a driver threw, by the first error in its chain of causes that tells. */
@@ -156,6 +173,7 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
     "it is damaged or no SQLite database: move it away, or restore it from a copy",
   ],
   [/database or disk is full/, "make room on its disk"],
+  [/due to lock timeout/, "another transaction holds its row locked: end that one"],
   [/database is locked/, "another process keeps it locked: end that one's transaction"],
 ];
 

@@ -8,13 +8,17 @@ import { AgentexecError, ValidationError } from "../errors.ts";
 import { findUnstorableJson } from "../task/text.ts";
 import type { InsertOutcome, NewTaskRow } from "./rows.ts";
 import { idIn, plainJson } from "./dialect.ts";
-import { addLine, isRefused, lockRows } from "./locked_rows.ts";
+import { isLockTimeout } from "./failure.ts";
+import { addLine, isRefused, type Known, LOCK_WAIT, lockRows, readKnown } from "./locked_rows.ts";
 import type { Session } from "./session.ts";
 
 /** How often rows that vanish while they are looked at are made again. */
 const INSERT_TRIES = 3;
 
-/** Makes the rows of tasks that are about to be pushed. One that is there already is left, and told. */
+/**
+ * Makes the rows of tasks that are about to be pushed. One that is there already is left, and told, and so is one that
+ * another transaction has in hand.
+ */
 export async function insertTasks(
   session: Session,
   rows: readonly NewTaskRow[],
@@ -33,8 +37,8 @@ export async function insertTasks(
         }: its row is there and is not, something deletes it`,
       );
     }
-    for (const id of await makeRows(session, missing, message)) {
-      outcomes.set(id, { kind: "inserted" });
+    for (const [id, outcome] of await makeRows(session, missing, message)) {
+      outcomes.set(id, outcome);
     }
     missing = missing.filter(({ agentId }) => !outcomes.has(agentId));
     for (const [id, outcome] of await settleKnown(session, missing, message)) {
@@ -45,7 +49,7 @@ export async function insertTasks(
   return rows.map((row) => {
     const first = firsts.get(row.agentId) ?? row;
     const outcome = outcomes.get(row.agentId) ?? { kind: "inserted" };
-    if (row === first || outcome.kind === "conflict") return outcome;
+    if (row === first || outcome.kind === "conflict" || outcome.kind === "locked") return outcome;
     // The same id twice in one call.
     if (!isSame(row, first)) return { kind: "conflict", taskName: first.taskName };
     return outcome.kind === "inserted" ? { kind: "same", status: "queued", token: "0" } : outcome;
@@ -63,18 +67,42 @@ function checkStorable({ agentId, taskName, context, metadata }: NewTaskRow): vo
   }
 }
 
-/** Makes the rows that are not there; answers with their ids. */
+type Outcomes = ReadonlyMap<string, InsertOutcome>;
+
+/** Makes the rows that are not there; returns those that were made, and those that others have in hand. */
 async function makeRows(
   session: Session,
   rows: readonly NewTaskRow[],
   message: string,
-): Promise<readonly string[]> {
-  if (rows.length === 0) return [];
+): Promise<Outcomes> {
+  if (rows.length === 0) return new Map();
   const sorted = [...rows].sort((a, b) => a.agentId < b.agentId ? -1 : 1);
-  const made = session.dialect === "postgres"
-    ? await makePostgres(session, sorted, message)
-    : await makeSqlite(session, sorted, message);
-  return made.map((row) => row.agent_id);
+  if (session.dialect === "sqlite") return await makeSqlite(session, sorted, message);
+  try {
+    return await makePostgres(session, sorted, message);
+  } catch (error) {
+    if (!isLockTimeout(error)) throw error;
+    return await makeHalves(session, sorted, message);
+  }
+}
+
+/** The statement says that one of its rows has to wait, not which. */
+async function makeHalves(
+  session: Session,
+  rows: readonly NewTaskRow[],
+  message: string,
+): Promise<Outcomes> {
+  const [only] = rows;
+  if (rows.length === 1 && only !== undefined) return new Map([[only.agentId, { kind: "locked" }]]);
+  const half = Math.ceil(rows.length / 2);
+  return new Map([
+    ...await makeRows(session, rows.slice(0, half), message),
+    ...await makeRows(session, rows.slice(half), message),
+  ]);
+}
+
+function inserted(made: readonly { readonly agent_id: string }[]): Outcomes {
+  return new Map(made.map((row) => [row.agent_id, { kind: "inserted" }]));
 }
 
 /** Rows as one JSON text: one parameter, however many. */
@@ -91,7 +119,14 @@ function inputOf(rows: readonly NewTaskRow[], metadataOf: (json: string) => stri
   })));
 }
 
-async function makePostgres(session: Session, rows: readonly NewTaskRow[], message: string) {
+/**
+ * A row that another transaction has made and not committed is waited for, and cannot be skipped: but only for so long.
+ */
+async function makePostgres(
+  session: Session,
+  rows: readonly NewTaskRow[],
+  message: string,
+): Promise<Outcomes> {
   const { rows: made } = await sql<{ agent_id: string }>`
     with made as (
       insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
@@ -102,6 +137,7 @@ async function makePostgres(session: Session, rows: readonly NewTaskRow[], messa
         agent_id uuid, queue text, broker_id text, task_name text, context text, metadata text,
         parent_id uuid, run_at timestamptz
       )
+      where set_config('lock_timeout', ${LOCK_WAIT}, true) is not null
       order by agent_id
       on conflict (agent_id) do nothing
       returning agent_id
@@ -111,10 +147,14 @@ async function makePostgres(session: Session, rows: readonly NewTaskRow[], messa
       on conflict do nothing
     )
     select agent_id::text as agent_id from made`.execute(session.db);
-  return made;
+  return inserted(made);
 }
 
-async function makeSqlite(session: Session, rows: readonly NewTaskRow[], message: string) {
+async function makeSqlite(
+  session: Session,
+  rows: readonly NewTaskRow[],
+  message: string,
+): Promise<Outcomes> {
   const now = session.now();
   return await session.transaction(async (db) => {
     const { rows: made } = await sql<{ agent_id: string }>`
@@ -127,7 +167,7 @@ async function makeSqlite(session: Session, rows: readonly NewTaskRow[], message
       on conflict (agent_id) do nothing returning agent_id`.execute(db);
     const ids = made.map((row) => row.agent_id);
     if (ids.length > 0) await addLine(session, db, { ids, status: "queued", message });
-    return made;
+    return inserted(made);
   });
 }
 
@@ -136,36 +176,54 @@ async function settleKnown(
   session: Session,
   rows: readonly NewTaskRow[],
   message: string,
-): Promise<ReadonlyMap<string, InsertOutcome>> {
+): Promise<Outcomes> {
   if (rows.length === 0) return new Map();
+  const known = new Map(
+    (await readKnown(session, rows.map(({ agentId }) => agentId))).map((
+      row,
+    ) => [row.agent_id, row]),
+  );
+  const outcomes = new Map<string, InsertOutcome>();
+  const refused: string[] = [];
+  for (const row of rows) {
+    const other = known.get(row.agentId);
+    if (other === undefined) continue;
+    if (!isSame(row, { ...other, taskName: other.task_name })) {
+      outcomes.set(row.agentId, { kind: "conflict", taskName: other.task_name });
+    } else if (isRefused(other)) refused.push(row.agentId);
+    else outcomes.set(row.agentId, sameAs(other));
+  }
+  for (const [id, outcome] of await reopen(session, refused, message)) outcomes.set(id, outcome);
+  return outcomes;
+}
+
+function sameAs({ status, token }: Known): InsertOutcome {
+  return { kind: "same", status, token };
+}
+
+/** Opens rows that were never accepted, but for those that others have opened meanwhile. */
+async function reopen(
+  session: Session,
+  ids: readonly string[],
+  message: string,
+): Promise<Outcomes> {
+  if (ids.length === 0) return new Map();
   return await session.transaction(async (db) => {
-    const known = new Map(
-      (await lockRows(session, db, rows.map(({ agentId }) => agentId), { contexts: true }))
-        .map((row) => [row.agent_id, row]),
-    );
-    const outcomes = new Map<string, InsertOutcome>();
-    const reopened: string[] = [];
-    for (const row of rows) {
-      const other = known.get(row.agentId);
-      if (other === undefined) continue;
-      if (!isSame(row, { ...other, taskName: other.task_name })) {
-        outcomes.set(row.agentId, { kind: "conflict", taskName: other.task_name });
-      } else if (isRefused(other)) {
-        reopened.push(row.agentId);
-        outcomes.set(row.agentId, { kind: "inserted" });
-      } else {
-        outcomes.set(row.agentId, { kind: "same", status: other.status, token: other.token });
-      }
-    }
-    if (reopened.length > 0) {
+    const { rows, skipped } = await lockRows(session, db, ids);
+    const open = rows.filter(isRefused).map((row) => row.agent_id);
+    if (open.length > 0) {
       await sql`
         update ${session.activity} set status = 'queued', error = null, error_name = null,
           error_detail = null, message = ${message}, queued_at = ${session.now()},
           updated_at = ${session.now()}, ended_at = null
-        where ${idIn(session.dialect, reopened)}`.execute(db);
-      await addLine(session, db, { ids: reopened, status: "queued", message });
+        where ${idIn(session.dialect, open)}`.execute(db);
+      await addLine(session, db, { ids: open, status: "queued", message });
     }
-    return outcomes;
+    return new Map<string, InsertOutcome>([
+      ...rows.map((row) => [row.agent_id, sameAs(row)] as const),
+      ...open.map((id) => [id, { kind: "inserted" }] as const),
+      ...skipped.map((id) => [id, { kind: "locked" }] as const),
+    ]);
   });
 }
 

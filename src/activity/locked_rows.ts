@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Kysely, sql } from "kysely";
+import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { ActivityStatus } from "./activity.ts";
 import { idIn, jsonText } from "./dialect.ts";
 import type { Session } from "./session.ts";
@@ -32,27 +32,67 @@ export function idText({ dialect }: Session) {
   return dialect === "postgres" ? sql<string>`agent_id::text` : sql<string>`agent_id`;
 }
 
+/** Rows that a transaction keeps, and those that it could not have. */
+export interface LockedRows {
+  /** The rows. */
+  readonly rows: readonly Known[];
+  /** The ids of the rows that another transaction holds locked. */
+  readonly skipped: readonly string[];
+}
+
 /**
- * Reads rows and keeps them as they are until the transaction ends, in the order of their ids. Contexts,
- * which may be large, only where they are asked for; else they are null.
+ * Reads rows, without their contexts, and keeps them as they are until the transaction ends, in the order of their
+ * ids. Waits for nobody: a connection that waits holds up everything else that its process has to say.
  */
 export async function lockRows(
   session: Session,
   db: Kysely<unknown>,
   ids: readonly string[],
-  { contexts = false }: { readonly contexts?: boolean } = {},
+): Promise<LockedRows> {
+  // Somebody's foreign key to a row is no reason to wait: what is changed is never the key.
+  const lock = session.dialect === "postgres" ? sql`for no key update skip locked` : sql``;
+  const rows = await selectRows(session, db, { ids, context: sql`null`, lock });
+  const kept = new Set(rows.map((row) => row.agent_id));
+  const others = ids.filter((id) => !kept.has(id.toLowerCase()));
+  if (others.length === 0 || session.dialect === "sqlite") return { rows, skipped: [] };
+  // Locked, or not there.
+  const present = await selectRows(session, db, { ids: others, context: sql`null`, lock: sql`` });
+  return { rows, skipped: present.map((row) => row.agent_id) };
+}
+
+/** Reads rows with their contexts, and locks none. */
+export async function readKnown(
+  session: Session,
+  ids: readonly string[],
+): Promise<readonly Known[]> {
+  const context = jsonText(session.dialect, "context");
+  return await selectRows(session, session.db, { ids, context, lock: sql`` });
+}
+
+async function selectRows(
+  session: Session,
+  db: Kysely<unknown>,
+  query: {
+    readonly ids: readonly string[];
+    readonly context: RawBuilder<unknown>;
+    readonly lock: RawBuilder<unknown>;
+  },
 ): Promise<readonly Known[]> {
   const { rows } = await sql<Known>`
-    select ${
-    idText(session)
-  } as agent_id, kind, task_name, status, cast(token as text) as token, error,
-      ${contexts ? jsonText(session.dialect, "context") : sql`null`} as context
-    from ${session.activity} where ${idIn(session.dialect, ids)}
-    order by ${session.activity}.agent_id ${
-    session.dialect === "postgres" ? sql`for update` : sql``
-  }`
-    .execute(db);
+    select ${idText(session)} as agent_id, kind, task_name, status,
+      cast(token as text) as token, error, ${query.context} as context
+    from ${session.activity} where ${idIn(session.dialect, query.ids)}
+    order by ${session.activity}.agent_id ${query.lock}`.execute(db);
   return rows;
+}
+
+/** How long a statement waits for a row that it cannot skip; then it fails, and is tried again. */
+export const LOCK_WAIT = "50ms";
+
+/** Lets the statements of a transaction wait only so long for a row: they hold up the connection meanwhile. */
+export async function waitBriefly({ dialect }: Session, db: Kysely<unknown>): Promise<void> {
+  if (dialect === "sqlite") return;
+  await sql`select set_config('lock_timeout', ${LOCK_WAIT}, true)`.execute(db);
 }
 
 /** Adds the same line to several logs, behind those that stand under the token. */

@@ -9,8 +9,8 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
 // @ts-types="@types/pg"
-import { Client, type ClientConfig, Pool, type PoolClient } from "pg";
-import { withDeadline } from "../clock.ts";
+import { Client, type ClientConfig, Connection, Pool, type PoolClient } from "pg";
+import { after, settlesWithin, withDeadline } from "../clock.ts";
 import type { PostgresAddress } from "../addresses.ts";
 import { ConnectionError } from "../errors.ts";
 import { DatabaseTimeout } from "./failure.ts";
@@ -18,9 +18,13 @@ import { DatabaseTimeout } from "./failure.ts";
 /** How long making a connection may take. */
 const CONNECT_MS = 5_000;
 /** How long a pool that is closed waits for what is under way, before it cuts it off. */
-const END_MS = 400;
+const END_MS = 300;
 /** How long it then waits for the cut to be noticed. */
-const CUT_MS = 150;
+const CUT_MS = 100;
+/** How long a pool that is closed waits until the server has been asked to cancel what is under way. */
+const CLOSING_CANCEL_MS = 150;
+/** How long a statement that is given up waits until the server has been asked to cancel it, and again for its end. */
+const CANCEL_MS = 1_000;
 /** Who we are, in `pg_stat_activity`. PgBouncer takes this start-up parameter, and no other of ours. */
 const APPLICATION_NAME = "agentexec";
 /** Who connects where the address names nobody. */
@@ -30,7 +34,7 @@ const STANDARD_USER = "postgres";
 export interface PoolOptions {
   /** How many connections at most. */
   readonly connections: number;
-  /** How long a statement may take, in milliseconds; then its connection is cut. */
+  /** How long a statement may take, in milliseconds; then the server is asked to cancel it, and its connection is cut. */
   readonly statementMs: number;
   /** How long an unused connection is kept, in milliseconds; 0 for ever. */
   readonly idleMs: number;
@@ -41,7 +45,7 @@ export class GuardedPool implements PostgresPool {
   /** What Kysely would make a connection of its own from; it makes none. */
   readonly options: object = {};
   readonly #pool: Pool;
-  readonly #clients = new Set<Client>();
+  readonly #clients = new Set<PlainClient>();
   readonly #statementMs: number;
   readonly #waiting = new Set<(error: Error) => void>();
   #ending: Promise<void> | undefined;
@@ -74,8 +78,9 @@ export class GuardedPool implements PostgresPool {
       // A pool that ends forgets those who wait.
       this.#waiting.add(reject);
       this.#pool.connect().then((client) => {
-        if (this.#waiting.delete(reject)) resolve(new GuardedClient(client, this.#statementMs));
-        else client.release();
+        if (this.#waiting.delete(reject)) {
+          resolve(new GuardedClient(client as PoolClient & PlainClient, this.#statementMs));
+        } else client.release();
       }, (error) => {
         this.#waiting.delete(reject);
         reject(error);
@@ -101,8 +106,11 @@ export class GuardedPool implements PostgresPool {
     } catch (error) {
       if (!(error instanceof DatabaseTimeout)) throw error;
     }
+    // Nobody waits for their answers any more, and a server does not notice by itself that nobody does.
+    const busy = [...this.#clients].filter((client) => client.busy);
+    await Promise.all(busy.map((client) => client.cancelStatement(CLOSING_CANCEL_MS)));
     // A server that does not answer does not take its leave either.
-    for (const client of this.#clients) cut(client);
+    for (const client of this.#clients) client.cut();
     if (ended) return;
     try {
       await withDeadline(ending, { ms: CUT_MS, error: late });
@@ -115,11 +123,11 @@ export class GuardedPool implements PostgresPool {
 
 /** One connection in use. */
 class GuardedClient implements PostgresPoolClient {
-  readonly #client: PoolClient;
+  readonly #client: PoolClient & PlainClient;
   readonly #statementMs: number;
   #broken = false;
 
-  constructor(client: PoolClient, statementMs: number) {
+  constructor(client: PoolClient & PlainClient, statementMs: number) {
     this.#client = client;
     this.#statementMs = statementMs;
   }
@@ -131,18 +139,38 @@ class GuardedClient implements PostgresPoolClient {
     parameters?: readonly unknown[],
   ): Promise<PostgresQueryResult<R>> {
     if (typeof sql !== "string") throw new TypeError("Cannot stream: no cursor is configured");
-    const result = this.#client.query(sql, [...parameters ?? []]);
-    return await withDeadline(result, {
-      ms: this.#statementMs,
-      error: () => {
-        // Its end is noticed later: nobody may be given it meanwhile.
-        this.#broken = true;
-        cut(this.#client);
-        return new DatabaseTimeout(
-          `a statement was given up since it had not ended after ${this.#statementMs} ms`,
-        );
-      },
-    }) as unknown as PostgresQueryResult<R>;
+    // A transaction whose statement was given up is rolled back by the end of its connection.
+    if (this.#broken) throw new DatabaseTimeout("the connection was given up with its statement");
+    const client = this.#client;
+    client.busy = true;
+    const result = client.query(sql, [...parameters ?? []]);
+    let givenUp: DatabaseTimeout | undefined;
+    try {
+      return await withDeadline(result, {
+        ms: this.#statementMs,
+        error: () =>
+          givenUp = new DatabaseTimeout(
+            `a statement was given up since it had not ended after ${this.#statementMs} ms`,
+          ),
+      }) as unknown as PostgresQueryResult<R>;
+    } catch (error) {
+      if (givenUp !== undefined) await this.#giveUp(result);
+      throw error;
+    } finally {
+      client.busy = false;
+    }
+  }
+
+  /**
+   * Cutting the connection alone would leave the statement on the server, where it goes on waiting for its lock, or
+   * working. The connection stays until the statement has ended: a pooler knows by it which statement is meant.
+   */
+  async #giveUp(result: Promise<unknown>): Promise<void> {
+    // The cancel may come late and hit what runs then: nobody may be given this connection again.
+    this.#broken = true;
+    await this.#client.cancelStatement(CANCEL_MS);
+    await settlesWithin(result, CANCEL_MS);
+    this.#client.cut();
   }
 
   release(destroy?: boolean): void {
@@ -160,6 +188,16 @@ interface Inside {
     replication?: undefined;
   };
   readonly connection: { readonly stream: { destroy(error?: Error): void } };
+  readonly processID: number | null;
+  readonly secretKey: number | null;
+}
+
+/** What of a `pg` connection has no types. */
+interface InsideConnection {
+  readonly stream: { destroy(error?: Error): void };
+  connect(port: number, host: string): void;
+  requestSsl(): void;
+  cancel(processID: number, secretKey: number): void;
 }
 
 /**
@@ -168,6 +206,10 @@ interface Inside {
  * therefore given at first, and taken away before it is used.
  */
 class PlainClient extends Client {
+  /** Whether a statement is under way. */
+  busy = false;
+  readonly #config: ClientConfig;
+
   constructor(config: ClientConfig) {
     const filled = {
       binary: true,
@@ -176,6 +218,7 @@ class PlainClient extends Client {
       sslnegotiation: "postgres",
     };
     super({ ...config, ...filled } as ClientConfig);
+    this.#config = config;
     const inside = this as unknown as Inside;
     inside.binary = false;
     inside.replication = undefined;
@@ -185,6 +228,40 @@ class PlainClient extends Client {
     // A connection that breaks in use says so to its statement; without a listener it would also end the
     // process.
     this.on("error", () => {});
+  }
+
+  /** Ends the connection without a word. */
+  cut(): void {
+    (this as unknown as Inside).connection.stream.destroy();
+  }
+
+  /**
+   * Asks the server to cancel the statement under way, over a connection of its own as the protocol has it, encrypted
+   * as the first one is. Resolves when the server has taken note, cannot be reached or has taken too long; never rejects.
+   */
+  cancelStatement(withinMs: number): Promise<void> {
+    const { processID, secretKey } = this as unknown as Inside;
+    // A connection that is still being made runs no statement.
+    if (processID === null || secretKey === null) return Promise.resolve();
+    const { host = "", port = 0, ssl } = this.#config;
+    const connection = new Connection({ ssl } as object);
+    const inside = connection as unknown as InsideConnection;
+    return new Promise((resolve) => {
+      const done = () => {
+        stop();
+        inside.stream.destroy();
+        resolve();
+      };
+      const stop = after(withinMs, done);
+      // The server closes the connection once it has passed the request on.
+      connection.once("end", done);
+      // An outage ends the statement by itself.
+      connection.on("error", done);
+      const cancel = () => inside.cancel(processID, secretKey);
+      connection.once("connect", () => ssl ? inside.requestSsl() : cancel());
+      connection.once("sslconnect", cancel);
+      inside.connect(port, host);
+    });
   }
 }
 
@@ -229,10 +306,6 @@ function tlsOf(address: PostgresAddress): ClientConfig["ssl"] {
     default:
       return address.tls satisfies never;
   }
-}
-
-function cut(client: Client | PoolClient): void {
-  (client as unknown as Inside).connection.stream.destroy();
 }
 
 function closed(): ConnectionError {

@@ -9,6 +9,7 @@ import { sanitizeText } from "../task/text.ts";
 import type { ActivityStatus } from "./activity.ts";
 import { jsonOf, plainJson } from "./dialect.ts";
 import { detailJson, ERROR_BYTES } from "./error_text.ts";
+import { waitBriefly } from "./locked_rows.ts";
 import type { Session } from "./session.ts";
 
 /** A record to be made. */
@@ -50,6 +51,7 @@ export async function createRecord(session: Session, record: NewRecordRow): Prom
   const message = cut(record.message, MESSAGE_BYTES);
   const now = session.now();
   await session.transaction(async (db) => {
+    await waitBriefly(session, db);
     const { rows } = await sql`
       insert into ${session.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at,
         updated_at)
@@ -103,6 +105,7 @@ export async function changeRecord(
   const error = cut(change.error, ERROR_BYTES);
   const ends = status !== "running";
   await session.transaction(async (db) => {
+    await waitBriefly(session, db);
     const { rows } = await sql`
       update ${session.activity} set status = ${status},
         message = coalesce(${message}, message),

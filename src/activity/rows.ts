@@ -32,7 +32,9 @@ export type InsertOutcome =
   /** There is one with the same task and context. */
   | { readonly kind: "same"; readonly status: ActivityStatus; readonly token: string }
   /** The id is taken by another task or context, or by a record. */
-  | { readonly kind: "conflict"; readonly taskName: string };
+  | { readonly kind: "conflict"; readonly taskName: string }
+  /** Another transaction that has not ended makes, deletes or keeps a row of the id. */
+  | { readonly kind: "locked" };
 
 /** A row's state, as far as the fence goes. */
 export interface RowState {

@@ -6,6 +6,7 @@
 import { v7 as uuid } from "uuid";
 import type { DatabaseAddress } from "../addresses.ts";
 import type { ActivityMessages } from "../config.ts";
+import { ConnectionError } from "../errors.ts";
 import type { Database } from "../task/context.ts";
 import type {
   ActivityDetail,
@@ -32,6 +33,7 @@ import {
   noteBrokerUse,
   readBrokers,
 } from "./brokers.ts";
+import { RowsLocked, toConnectionError } from "./failure.ts";
 import { checkMetadataKey } from "./filters.ts";
 import { insertTasks } from "./insert.ts";
 import { readMetrics } from "./metrics.ts";
@@ -42,7 +44,6 @@ import { changeRecord, createRecord, type NewRecordRow, type RecordChange } from
 import { RowReader } from "./row_reader.ts";
 import { Session } from "./session.ts";
 import {
-  cancelTask,
   cancelTasks,
   type LiveTask,
   liveTasks,
@@ -150,18 +151,32 @@ export class ActivityStore {
     return this.#closed ??= this.#writer.close().then(() => this.#session.close());
   }
 
-  /** Makes the rows of tasks that are about to be pushed, in the order given. */
-  insertTasks(rows: readonly NewTaskRow[]): Promise<readonly InsertOutcome[]> {
+  /**
+   * Makes the rows of tasks that are about to be pushed, in the order given. One that another transaction has in hand
+   * is tried for two seconds, and is then `locked`.
+   */
+  async insertTasks(rows: readonly NewTaskRow[]): Promise<readonly InsertOutcome[]> {
     const kept = this.#storeContext ? rows : rows.map((row) => ({ ...row, context: null }));
-    return this.#retrying(
-      "insert tasks",
-      () => insertTasks(this.#session, kept, this.#messages.create),
-    );
+    const outcomes: InsertOutcome[] = rows.map(() => ({ kind: "locked" }));
+    await this.#whileLocked("insert tasks", [...rows.keys()], async (places) => {
+      const some = places.flatMap((place) => kept[place] ?? []);
+      const made = await insertTasks(this.#session, some, this.#messages.create);
+      for (const [at, place] of places.entries()) outcomes[place] = made[at] ?? { kind: "locked" };
+      return places.filter((place) => outcomes[place]?.kind === "locked");
+    });
+    return outcomes;
   }
 
-  /** Marks tasks whose push failed; answers with those that nobody had taken up. */
-  refuse(ids: readonly string[]): Promise<readonly string[]> {
-    return this.#retrying("refuse tasks", () => refuseTasks(this.#session, ids));
+  /** Marks tasks whose push failed; returns those that nobody had taken up. */
+  async refuse(ids: readonly string[]): Promise<readonly string[]> {
+    const refused: string[] = [];
+    const left = await this.#whileLocked("refuse tasks", ids, async (some) => {
+      const { changed, skipped } = await refuseTasks(this.#session, some);
+      refused.push(...changed);
+      return skipped;
+    });
+    if (left.length > 0) throw this.#locked("refuse tasks", left);
+    return refused;
   }
 
   /** Writes of a task's life, grouped with others; tried again until it is answered or the signal aborts. */
@@ -248,17 +263,35 @@ export class ActivityStore {
   }
 
   /** Cancels a task that waits; says what else it is. */
-  cancelRow(id: string, token: string): Promise<"canceled" | RowState | undefined> {
-    return this.#retrying("cancel a task", () => cancelTask(this.#session, id, token));
+  async cancelRow(id: string, token: string): Promise<"canceled" | RowState | undefined> {
+    let outcome: "canceled" | RowState | undefined;
+    const left = await this.#whileLocked("cancel a task", [id], async (ids) => {
+      const { changed, rows: [row], skipped } = await cancelTasks(this.#session, ids, token, {
+        from: "queued",
+      });
+      outcome = changed.length > 0 ? "canceled" : row && { status: row.status, token: row.token };
+      return skipped;
+    });
+    if (left.length > 0) throw this.#locked("cancel a task", left);
+    return outcome;
   }
 
-  /** Cancels tasks that wait, or that wait or run; answers with those that were canceled. */
-  cancelRows(
+  /**
+   * Cancels tasks that wait, or that wait or run; returns those that were canceled. A row that another transaction
+   * holds locked for two seconds is left as it is.
+   */
+  async cancelRows(
     ids: readonly string[],
     token: string,
     options: { readonly from: "queued" | "live" },
   ): Promise<readonly string[]> {
-    return this.#retrying("cancel tasks", () => cancelTasks(this.#session, ids, token, options));
+    const canceled: string[] = [];
+    await this.#whileLocked("cancel tasks", ids, async (some) => {
+      const { changed, skipped } = await cancelTasks(this.#session, some, token, options);
+      canceled.push(...changed);
+      return skipped;
+    });
+    return canceled;
   }
 
   /** A page of the tasks of a queue that have not ended, by id. */
@@ -288,6 +321,31 @@ export class ActivityStore {
       "change an activity",
       () => changeRecord(this.#session, id, { ...change, again: tries++ > 0 }),
     );
+  }
+
+  /**
+   * Acts on all that it can, and again for two seconds on what it is told that other transactions hold locked. Returns
+   * what they then still hold.
+   */
+  async #whileLocked<T>(
+    doing: string,
+    all: readonly T[],
+    act: (some: readonly T[]) => Promise<readonly T[]>,
+  ): Promise<readonly T[]> {
+    let left = all;
+    try {
+      await this.#retrying(doing, async () => {
+        left = await act(left);
+        if (left.length > 0) throw new RowsLocked(left.map(String));
+      });
+    } catch (error) {
+      if (!(error instanceof ConnectionError && error.cause instanceof RowsLocked)) throw error;
+    }
+    return left;
+  }
+
+  #locked(doing: string, ids: readonly string[]): unknown {
+    return toConnectionError(new RowsLocked(ids), doing, this.address);
   }
 
   #retrying<T>(doing: string, body: () => Promise<T>): Promise<T> {

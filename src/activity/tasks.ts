@@ -5,7 +5,7 @@
  */
 import { sql } from "kysely";
 import type { ActivityStatus } from "./activity.ts";
-import type { RowState, TaskResultRow, TaskRow } from "./rows.ts";
+import type { TaskResultRow, TaskRow } from "./rows.ts";
 import {
   idIn,
   jsonOf,
@@ -55,14 +55,22 @@ export interface LiveTasksOptions {
   readonly limit: number;
 }
 
-/** Marks tasks whose push failed; answers with those of them that nobody had taken up. */
-export async function refuseTasks(
-  session: Session,
-  ids: readonly string[],
-): Promise<readonly string[]> {
-  if (ids.length === 0) return [];
+/** What became of rows that were to be changed. */
+export interface ChangedRows {
+  /** The ids of those that were changed, by this try or by one before whose answer was lost. */
+  readonly changed: readonly string[];
+  /** The ids of those that another transaction holds locked. */
+  readonly skipped: readonly string[];
+  /** The others, as they are. */
+  readonly rows: readonly Known[];
+}
+
+/** Marks tasks whose push failed; those that somebody has taken up are left. */
+export async function refuseTasks(session: Session, ids: readonly string[]): Promise<ChangedRows> {
+  if (ids.length === 0) return { changed: [], skipped: [], rows: [] };
   return await session.transaction(async (db) => {
-    const rows = (await lockRows(session, db, ids)).filter(({ kind }) => kind === "task");
+    const { rows: locked, skipped } = await lockRows(session, db, ids);
+    const rows = locked.filter(({ kind }) => kind === "task");
     const open = rows.filter(({ status, token }) => status === "queued" && token === "0")
       .map((row) => row.agent_id);
     if (open.length > 0) {
@@ -76,7 +84,11 @@ export async function refuseTasks(
       await addLine(session, db, { ids: open, status: "error", message: REFUSED_MESSAGE });
     }
     // Those that a first try refused, whose answer was lost, are refused too.
-    return [...open, ...rows.filter(isRefused).map((row) => row.agent_id)];
+    return {
+      changed: [...open, ...rows.filter(isRefused).map((row) => row.agent_id)],
+      skipped,
+      rows,
+    };
   });
 }
 
@@ -135,40 +147,19 @@ interface Named {
   readonly task_name: string;
 }
 
-/** Cancels a task that waits; says what else it is. */
-export async function cancelTask(
-  session: Session,
-  agentId: string,
-  token: string,
-): Promise<"canceled" | RowState | undefined> {
-  const { canceled, rows } = await cancelLocked(session, [agentId], token, ["queued"]);
-  if (canceled.length > 0) return "canceled";
-  const [row] = rows;
-  return row === undefined ? undefined : { status: row.status, token: row.token };
-}
-
-/** Cancels tasks that wait, or that wait or run; answers with those that were canceled. */
+/** Cancels tasks that wait, or that wait or run. */
 export async function cancelTasks(
   session: Session,
   ids: readonly string[],
   token: string,
   { from }: { readonly from: "queued" | "live" },
-): Promise<readonly string[]> {
-  if (ids.length === 0) return [];
+): Promise<ChangedRows> {
+  if (ids.length === 0) return { changed: [], skipped: [], rows: [] };
   const statuses: ActivityStatus[] = from === "queued" ? ["queued"] : ["queued", "running"];
-  return (await cancelLocked(session, ids, token, statuses)).canceled;
-}
-
-async function cancelLocked(
-  session: Session,
-  ids: readonly string[],
-  token: string,
-  from: readonly ActivityStatus[],
-): Promise<{ readonly canceled: readonly string[]; readonly rows: readonly Known[] }> {
   return await session.transaction(async (db) => {
-    const rows = await lockRows(session, db, ids);
+    const { rows, skipped } = await lockRows(session, db, ids);
     const due = rows.filter((row) =>
-      row.kind === "task" && from.includes(row.status) && BigInt(row.token) < BigInt(token)
+      row.kind === "task" && statuses.includes(row.status) && BigInt(row.token) < BigInt(token)
     ).map((row) => row.agent_id);
     if (due.length > 0) {
       await sql`
@@ -184,7 +175,7 @@ async function cancelLocked(
     }
     // Those that a first try canceled, whose answer was lost, are canceled too.
     const before = rows.filter((row) => row.status === "canceled" && row.token === token);
-    return { canceled: [...due, ...before.map((row) => row.agent_id)], rows };
+    return { changed: [...due, ...before.map((row) => row.agent_id)], skipped, rows };
   });
 }
 

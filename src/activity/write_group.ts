@@ -17,8 +17,11 @@ export interface NumberedWrite extends ActivityWrite {
   readonly seq: number;
 }
 
+/** What became of one write: `locked` where another transaction holds its row, and nothing was changed. */
+export type GroupOutcome = WriteOutcome | { readonly kind: "locked" };
+
 /** What became of each write, by task. */
-export type GroupOutcomes = ReadonlyMap<string, WriteOutcome>;
+export type GroupOutcomes = ReadonlyMap<string, GroupOutcome>;
 
 /** Makes the writes, each of another task. */
 export function writeGroup(
@@ -33,15 +36,20 @@ export function writeGroup(
 /** What a row said before, and what that means for the write. */
 interface Before {
   readonly agent_id: string;
-  /** `write`: it is to be changed; `same`: this very write has been there; `refuse`: it ended or is newer. */
-  readonly verdict: "write" | "same" | "refuse";
+  /**
+   * `write`: it is to be changed; `same`: this very write has been there; `refuse`: it ended or is newer; `locked`:
+   * another transaction holds the row, and it was not judged.
+   */
+  readonly verdict: "write" | "same" | "refuse" | "locked";
   readonly status: ActivityStatus;
   readonly token: string;
 }
 
 /**
- * The rows are locked first, in the order of their ids, so that two writers never wait for each other; what
- * the lock reads is the newest state, which the snapshot of a statement that had to wait is not.
+ * The rows are locked first; what the lock reads is the newest state, which the statement's snapshot may not be. Rows
+ * that another transaction holds are skipped, so that no write waits for a row that is not its own, and told from
+ * those that are not there by a look without a lock. Somebody's foreign key to a row is no reason to skip it: what is
+ * changed is never the key.
  */
 async function writePostgres(
   session: Session,
@@ -59,7 +67,7 @@ async function writePostgres(
     ), locked as materialized (
       select a.agent_id, a.status, a.token from ${session.activity} as a
       where a.agent_id in (select agent_id from input) and a.kind = 'task'
-      order by a.agent_id for update
+      order by a.agent_id for no key update skip locked
     ), judged as materialized (
       select i.*, l.status as old_status, l.token as old_token, case
         when i.status is null then case
@@ -82,6 +90,9 @@ async function writePostgres(
       on conflict do nothing
     )
     select agent_id::text as agent_id, verdict, old_status as status, old_token::text as token from judged
+    union all
+    select a.agent_id::text, 'locked', a.status, a.token::text from ${session.activity} as a
+    where a.agent_id in (select agent_id from input except select agent_id from locked) and a.kind = 'task'
   `.execute(session.db);
   const byId = new Map(rows.map((row) => [row.agent_id, row]));
   return new Map(
@@ -219,8 +230,9 @@ async function judgeSqlite(
   }));
 }
 
-function outcomeOf(before: Before | undefined): WriteOutcome {
+function outcomeOf(before: Before | undefined): GroupOutcome {
   if (before === undefined) return { kind: "missing" };
   const { verdict, status, token } = before;
+  if (verdict === "locked") return { kind: "locked" };
   return verdict === "refuse" ? { kind: "refused", row: { status, token } } : { kind: "written" };
 }

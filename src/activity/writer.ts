@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { after, sleep } from "../clock.ts";
+import { after, monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { findUnstorableJson, sanitizeText } from "../task/text.ts";
 import { TERMINAL } from "./activity.ts";
 import { ERROR_BYTES, storableFailure } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
-import { failureOf } from "./failure.ts";
+import { failureOf, RowsLocked, toConnectionError } from "./failure.ts";
 import type { Session } from "./session.ts";
 import { type NumberedWrite, writeGroup } from "./write_group.ts";
 
@@ -29,6 +29,9 @@ const GROUP = 500;
 const GROUP_TEXT = 4_000_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
+/** Between two tries of a write whose row another transaction holds locked: the pause doubles. */
+const FIRST_LOCKED_PAUSE_MS = 10;
+const LONGEST_LOCKED_PAUSE_MS = 500;
 /** How long a statement under way may go on after its writer gave up. */
 const GRACE_MS = 1_000;
 /** How long a store that is closed lets its writes go on. */
@@ -50,6 +53,8 @@ export class Writer {
   #waiting: Pending[] = [];
   #flushing: Promise<void> | undefined;
   readonly #closing = new AbortController();
+  /** Ends the wait for rows that are locked. */
+  #wake = new AbortController();
   #failures = 0;
   #progressSeq = SEQ_FIRST;
 
@@ -67,6 +72,7 @@ export class Writer {
       this.#waiting.push(
         new Pending({ ...clean(write), seq: this.#seqOf(write) }, signal, { resolve, reject }),
       );
+      this.#wake.abort();
       this.#flushing ??= this.#flush();
     });
   }
@@ -80,6 +86,7 @@ export class Writer {
       await sleep(CLOSE_MS, { signal: over.signal });
     }
     this.#closing.abort();
+    this.#wake.abort();
     for (const pending of this.#waiting) pending.fail(closed(this.#session));
   }
 
@@ -98,7 +105,8 @@ export class Writer {
     // The writes of one turn go together.
     await Promise.resolve();
     while (this.#waiting.length > 0) {
-      await this.#writeAll(this.#nextGroup());
+      const group = this.#nextGroup();
+      await (group.length > 0 ? this.#writeAll(group) : this.#rest());
       if (this.#failures > 0) await this.#pause();
       this.#waiting = this.#waiting.filter((pending) => !pending.settled);
     }
@@ -110,16 +118,28 @@ export class Writer {
     await sleep(ms, { signal: this.#closing.signal });
   }
 
-  /** At most one write per task: a later one builds on what the earlier one made. */
+  /** All that waits, waits for rows that are locked: until the first of them is due, or another write comes. */
+  async #rest(): Promise<void> {
+    this.#wake = new AbortController();
+    if (this.#closing.signal.aborted) return;
+    const due = Math.min(...this.#waiting.map((pending) => pending.dueAt));
+    await sleep(due - monotonicMs(), { signal: this.#wake.signal });
+  }
+
+  /**
+   * At most one write per task: a later one builds on what the earlier one made, also where that has to wait for its row.
+   */
   #nextGroup(): Pending[] {
     const group: Pending[] = [];
     const rest: Pending[] = [];
     const taken = new Set<string>();
     let text = 0;
+    const now = monotonicMs();
     for (const pending of this.#waiting) {
       if (pending.settled) continue;
       const { agentId, result } = pending.write;
-      const full = group.length >= GROUP || (group.length > 0 && text > GROUP_TEXT);
+      const full = pending.dueAt > now || group.length >= GROUP ||
+        (group.length > 0 && text > GROUP_TEXT);
       if (full || taken.has(agentId)) rest.push(pending);
       else {
         group.push(pending);
@@ -142,11 +162,27 @@ export class Writer {
       );
       this.#failures = 0;
       for (const pending of group) {
-        pending.settle(outcomes.get(pending.write.agentId) ?? { kind: "missing" });
+        const outcome = outcomes.get(pending.write.agentId) ?? { kind: "missing" };
+        if (outcome.kind === "locked") this.#holdBack(pending);
+        else pending.settle(outcome);
       }
+      this.#putBack(group);
     } catch (error) {
       await this.#afterFailure(group, error);
     }
+  }
+
+  /** The others do not wait for it; what else is to be written of its task does. */
+  #holdBack(pending: Pending): void {
+    const reason = new RowsLocked([pending.write.agentId]);
+    const error = toConnectionError(reason, "write an activity", this.#session.address);
+    if (this.#closing.signal.aborted) pending.fail(error);
+    else pending.locked(error);
+  }
+
+  /** Whatever of a group is not settled goes on waiting, at the head of what has gathered. */
+  #putBack(group: readonly Pending[]): void {
+    this.#waiting = [...group.filter((pending) => !pending.settled), ...this.#waiting];
   }
 
   async #afterFailure(group: readonly Pending[], error: unknown): Promise<void> {
@@ -158,10 +194,8 @@ export class Writer {
           return;
         }
         this.#failures++;
-        // Who still waits goes on waiting, at the head of what has gathered; who gave up is let go.
         for (const pending of group) pending.tried(error);
-        this.#waiting = [...group.filter((pending) => !pending.settled), ...this.#waiting];
-        return;
+        return this.#putBack(group);
       }
       case "data":
       case "other":
@@ -200,6 +234,9 @@ class Pending {
   readonly write: NumberedWrite;
   /** Whether a statement has it in hand. */
   underWay = false;
+  /** When it may be tried again, by the monotonic clock. */
+  dueAt = 0;
+  #lockedPauseMs = FIRST_LOCKED_PAUSE_MS;
   readonly #signal: AbortSignal | undefined;
   readonly #answer: Answer;
   /** What the last try ended in. */
@@ -231,11 +268,18 @@ class Pending {
     if (this.#end()) this.#answer.reject(error);
   }
 
-  /** A try failed for the connection: whoever gave up is let go. */
+  /** A try failed for the connection or a lock: a caller that gave up is released. */
   tried(error: unknown): void {
     this.underWay = false;
     this.#lastError = error;
     if (this.#signal?.aborted) this.fail(error);
+  }
+
+  /** A try found the row locked. */
+  locked(error: unknown): void {
+    this.dueAt = monotonicMs() + this.#lockedPauseMs;
+    this.#lockedPauseMs = Math.min(this.#lockedPauseMs * 2, LONGEST_LOCKED_PAUSE_MS);
+    this.tried(error);
   }
 
   #giveUp(): void {

@@ -22,7 +22,7 @@ import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
-import { sleep } from "../clock.ts";
+import { after, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
 import type { Stores } from "./stores.ts";
 import { readVisible, type TaskRef } from "./watch.ts";
@@ -43,6 +43,8 @@ export type CancelOutcome = "canceled" | "requested" | "ended";
 
 const TRIES = 15;
 const PAUSE_MS = 200;
+/** How long a row that the broker knows nothing of is tried to be written. */
+const WRITE_MS = 2_000;
 
 /**
  * Cancels a task.
@@ -126,7 +128,12 @@ async function cancelOnce({ store, queue, row, patient }: Attempt): Promise<Step
   if (answer === "requested") return "requested";
   if (answer === "unknown" && patient) return "unknown";
   const token = await queue.nextToken();
-  const written = await store.write({ agentId, token, status: "canceled" });
+  const giveUp = new AbortController();
+  const stop = after(WRITE_MS, () => giveUp.abort());
+  const written = await store.write(
+    { agentId, token, status: "canceled" },
+    { signal: giveUp.signal },
+  ).finally(stop);
   return written.kind === "written" ? "canceled" : "changed";
 }
 

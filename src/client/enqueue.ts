@@ -204,6 +204,7 @@ function errorOf({ agentId, taskName }: PreparedTask, outcome: PutOutcome): Erro
         }`,
         { agentId, cause: outcome.cause },
       );
+    case "held":
     case "uncertain":
       return new EnqueueUncertainError(
         `Cannot tell whether task '${taskName}' was accepted, ${

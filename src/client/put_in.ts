@@ -1,6 +1,6 @@
 /**
  * How a task gets in: its row first, then the broker. Every way in which that can break off ends in one of
- * four outcomes, so that the caller always knows what it knows.
+ * five outcomes, so that the caller always knows what it knows.
  *
  * @module
  */
@@ -36,6 +36,8 @@ export type PutOutcome =
   | { readonly kind: "conflict"; readonly taskName: string }
   /** It will not run. */
   | { readonly kind: "refused"; readonly cause: unknown }
+  /** Another transaction has its row in hand, and decides by its end. */
+  | { readonly kind: "held"; readonly cause: ConnectionError }
   /** Nobody knows; the same id enqueued again is accepted once. */
   | { readonly kind: "uncertain"; readonly cause: unknown };
 
@@ -77,6 +79,7 @@ export async function putIn(
     const insert = inserts[index];
     if (insert === undefined) continue;
     if (insert.kind === "conflict") outcomes[index] = insert;
+    else if (insert.kind === "locked") outcomes[index] = { kind: "held", cause: inHand(task) };
     else if (insert.kind === "inserted") pushes.push({ index, task, fresh: true, moved: false });
     else if (insert.status === "queued") {
       // Enqueued before, and whether it got as far as the broker is for the broker to say. An id that nobody
@@ -87,6 +90,13 @@ export async function putIn(
   const pushed = await push(entrance, pushes);
   for (const [at, { index }] of pushes.entries()) outcomes[index] = pushed[at] ?? ACCEPTED;
   return outcomes;
+}
+
+function inHand({ agentId }: PreparedTask): ConnectionError {
+  return new ConnectionError(
+    `Another transaction that has not ended has the row of ${agentId} in hand`,
+    { retryable: true },
+  );
 }
 
 const ACCEPTED: PutOutcome = { kind: "accepted" };

@@ -166,9 +166,9 @@ export class LeaseKeeper {
   }
 
   async #sweep(signal: AbortSignal): Promise<void> {
-    const { queue, store, pool } = this.#parts;
+    const { queue, store, pool, trouble } = this.#parts;
     const options = { supervisorId: this.#id, leaseMs: this.#leaseMs, signal };
-    await sweep(options, { queue, store, pool });
+    await sweep(options, { queue, store, pool, trouble });
   }
 
   #say(kind: string, doing: string, error: unknown): void {

@@ -5,7 +5,9 @@
  */
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue, SweptClaim } from "../broker/broker.ts";
+import { settlesWithin } from "../clock.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
+import type { TroubleLog } from "../log/trouble.ts";
 
 /** What a sweep works on. */
 export interface SweepParts {
@@ -15,7 +17,12 @@ export interface SweepParts {
   readonly store: ActivityStore;
   /** The pool's name. */
   readonly pool: string;
+  /** Where troubles that come back are logged. */
+  readonly trouble: TroubleLog;
 }
+
+/** How long a sweep waits for its records to be written, before it leaves them to themselves. */
+const RECORD_MS = 1_000;
 
 /** Sweeps once, on behalf of a supervisor, and mends a part of the queue. */
 export async function sweep(
@@ -28,10 +35,16 @@ export async function sweep(
 ): Promise<void> {
   const swept = await parts.queue.sweep(options);
   // Each for itself: a row that cannot be written keeps no other from being told of its task's return.
-  const recorded = await Promise.allSettled(swept.map((claim) => record(claim, parts)));
-  const failed = recorded.find((each) => each.status === "rejected");
+  const recording = Promise.all(
+    swept.map((claim) =>
+      record(claim, parts).catch((error: Error) =>
+        parts.trouble.say("sweep", "Cannot sweep", error)
+      )
+    ),
+  );
+  // A row that another transaction holds locked is written when that has ended: the next sweep does not wait for it.
+  await settlesWithin(recording, RECORD_MS);
   await parts.queue.mend(options);
-  if (failed !== undefined) throw failed.reason;
 }
 
 async function record(claim: SweptClaim, { queue, store, pool }: SweepParts): Promise<void> {

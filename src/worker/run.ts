@@ -128,7 +128,7 @@ export class Run {
   async #makeRow(): Promise<void> {
     const { claim } = this;
     const { store, queue, brokerId, storeContext } = this.#environment;
-    await store.insertTasks([{
+    const [outcome] = await store.insertTasks([{
       agentId: claim.id,
       taskName: claim.name,
       queue: queue.name,
@@ -136,6 +136,11 @@ export class Run {
       context: storeContext && claim.payload !== "" ? claim.payload : null,
       metadata: "{}",
     }]);
+    if (outcome?.kind !== "locked") return;
+    throw new ConnectionError(
+      `Cannot make the row of task ${claim.id}: another transaction has made it and has not ended`,
+      { retryable: true },
+    );
   }
 
   /** The row says something else than this run: the broker is brought to it. */

@@ -186,3 +186,31 @@ async function insist<T>(call: () => Promise<T>): Promise<T> {
   });
   return value!.got;
 }
+
+Deno.test("a row that a program's transaction keeps locked holds up no other task of the worker, and is written after it", async () => {
+  await using _ = await recordLogs();
+  await using started = await startPool({ numWorkers: 1, concurrency: 3 });
+  const { pool, databaseUrl } = started;
+  const theirs = new pg.Client({ connectionString: databaseUrl });
+  await theirs.connect();
+  const lock = (id: string) =>
+    theirs.query("select 1 from agentexec_activity where agent_id = $1 for update", [id]);
+  await theirs.query("begin");
+  // One is locked before it starts, one before it ends.
+  const first = await pool.enqueue(echo, { text: "first" }, { delay: { seconds: 1 } });
+  await lock(first.agentId);
+  const second = await pool.enqueue(chat);
+  await lock(second.agentId);
+  await waitFor(async () => (await pool.depth()).running === 2, { what: "both to be claimed" });
+  const others = Array.from({ length: 20 }, (_, i) => ({ text: `${i}` }));
+  for (const task of await pool.enqueueMany(echo, others)) {
+    await task.result({ timeout: { seconds: 30 } });
+  }
+  const { rows } = await theirs.query("select 1 from pg_locks where not granted");
+  assertEquals(rows, []);
+  assertEquals((await pool.activity.detail(first.agentId))?.status, "queued");
+  await theirs.query("rollback");
+  assertEquals((await first.result({ timeout: { seconds: 30 } })).text, "first");
+  assertEquals(await second.result({ timeout: { seconds: 30 } }), second.agentId);
+  await theirs.end();
+});
