@@ -1,18 +1,24 @@
 /**
  * A run's progress: every update goes out to those who watch at once, row and log keep the last of each
- * 250 ms and always the final one.
+ * 250 ms and always the final one. No update waits for a store: while the broker is away those who watch miss what
+ * happened, but for the newest, and the row has it.
  *
  * @module
  */
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Queue } from "../broker/broker.ts";
-import { after } from "../clock.ts";
+import { after, sleep, TimeSlice } from "../clock.ts";
+import { isOutage } from "../contact.ts";
 import { PROGRESS_OPTIONS, type ProgressOptions, type TaskActivity } from "../task/context.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { sanitizeText } from "../task/text.ts";
 
 const KEEP_EVERY_MS = 250;
 const MESSAGE_BYTES = 1_024;
+/** How many updates may be on their way to the broker; of those that come meanwhile the newest is kept. */
+const MOST_UNDER_WAY = 64;
+/** How long a handler that does nothing but update may hold up the rest of its process. */
+const SLICE_MS = 10;
 
 interface Update {
   readonly message: string;
@@ -40,6 +46,10 @@ export class Progress implements TaskActivity {
   #cancelTimer: (() => void) | undefined;
   #worded: string | undefined;
   #closed = false;
+  #underWay = 0;
+  #unsent: Update | undefined;
+  #keeping = false;
+  readonly #slice = new TimeSlice(SLICE_MS);
 
   constructor(parts: ProgressParts) {
     this.#parts = parts;
@@ -58,23 +68,16 @@ export class Progress implements TaskActivity {
         `Cannot update the activity: 'percentage' must be a number from 0 to 100, current value is ${percentage}`,
       );
     }
-    const { lost, queue, claim, warn } = this.#parts;
-    if (this.#closed || lost.aborted) return;
+    if (this.#closed || this.#parts.lost.aborted) return;
     const update = {
       message: sanitizeText(String(message), MESSAGE_BYTES),
       ...(percentage === undefined ? {} : { percentage }),
     };
     this.#pending = update;
-    this.#cancelTimer ??= after(KEEP_EVERY_MS, () => this.#keep());
-    try {
-      await queue.publish(
-        { kind: "progress", id: claim.id },
-        JSON.stringify({ status: "running", percentage: null, ...update }),
-      );
-    } catch (error) {
-      // A watcher misses this one; the row has it. The handler is not to fail for it.
-      warn(`Cannot send progress of task ${claim.name} ${claim.id}: ${(error as Error).message}`);
-    }
+    if (!this.#keeping) this.#cancelTimer ??= after(KEEP_EVERY_MS, () => this.#keep());
+    this.#send(update);
+    // Nothing is waited for, so nothing else would ever let timers and sockets have their turn.
+    if (this.#slice.isOver) await sleep(0);
   }
 
   error(message: string): Promise<void> {
@@ -85,7 +88,37 @@ export class Progress implements TaskActivity {
   /** Keeps the final update; called before the run's end is written. Later updates are let fall. */
   close(): void {
     this.#closed = true;
+    this.#slice.end();
     this.#keep();
+  }
+
+  #send(update: Update): void {
+    if (this.#underWay >= MOST_UNDER_WAY) {
+      this.#unsent = update;
+      return;
+    }
+    this.#underWay++;
+    void this.#publish(update).finally(() => {
+      this.#underWay--;
+      const next = this.#unsent;
+      this.#unsent = undefined;
+      if (next !== undefined && !this.#closed) this.#send(next);
+    });
+  }
+
+  /** Never rejects: the handler is not to fail for it. */
+  async #publish(update: Update): Promise<void> {
+    const { queue, claim, warn } = this.#parts;
+    try {
+      await queue.publish(
+        { kind: "progress", id: claim.id },
+        JSON.stringify({ status: "running", percentage: null, ...update }),
+      );
+    } catch (error) {
+      // A watcher misses this one; the row has it. That the broker is away is told once for the whole process.
+      if (isOutage(error)) return;
+      warn(`Cannot send progress of task ${claim.name} ${claim.id}: ${(error as Error).message}`);
+    }
   }
 
   #keep(): void {
@@ -95,9 +128,17 @@ export class Progress implements TaskActivity {
     this.#pending = undefined;
     const { claim, store, lost, warn } = this.#parts;
     if (update === undefined || lost.aborted) return;
-    store.write({ agentId: claim.id, token: claim.token, ...update }, { signal: lost }).catch(
-      (error: unknown) =>
-        warn(`Cannot keep progress of task ${claim.name} ${claim.id}: ${(error as Error).message}`),
-    );
+    this.#keeping = true;
+    store.write({ agentId: claim.id, token: claim.token, ...update }, { signal: lost })
+      .catch((error: unknown) => {
+        if (isOutage(error)) return;
+        warn(`Cannot keep progress of task ${claim.name} ${claim.id}: ${(error as Error).message}`);
+      }).finally(() => {
+        // One at a time: while the database is away, the newest waits for it and no more.
+        this.#keeping = false;
+        if (this.#pending !== undefined && !this.#closed) {
+          this.#cancelTimer ??= after(KEEP_EVERY_MS, () => this.#keep());
+        }
+      });
   }
 }
