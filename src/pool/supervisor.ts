@@ -80,6 +80,7 @@ export class Supervisor implements SlotHost {
   #stopping = false;
   #allReady: () => void = () => {};
   #warnedOfActing = false;
+  #warnedOfNoTasks = false;
 
   private constructor(parts: SupervisorParts, guardian: Guardian) {
     const { pool, queue, store } = parts;
@@ -231,7 +232,17 @@ export class Supervisor implements SlotHost {
     const { aborted: failed } = this.#failedStart.signal;
     if (!failed && this.#slots.every((each) => each.isReady)) this.#allReady();
     this.#warnOfActing(message);
+    this.#warnOfNoTasks(message);
     this.#log().debug(`Worker ${slot.number} is ready`);
+  }
+
+  #warnOfNoTasks({ tasks }: ReadyMessage): void {
+    if (tasks.length > 0 || this.#warnedOfNoTasks) return;
+    this.#warnedOfNoTasks = true;
+    this.#log().warn(
+      `Pool '${this.#parts.pool}' has no tasks, so its workers run nothing: declare them with pool.task() at the top ` +
+        `level of ${this.#parts.plan.entrypoint}`,
+    );
   }
 
   /** A program without the guard works, by the first call that acts becoming the loop; it is told once. */

@@ -19,7 +19,7 @@ import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
 import { toFileUrl } from "../file_url.ts";
 import { findConfig } from "../project.ts";
-import type { BootRecord, SelfScope, WorkerChannel } from "../process/handshake.ts";
+import type { BootRecord, WorkerChannel, WorkerScope } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
 import { hasLock, workerArguments } from "../process/worker_command.ts";
 import { WORKER_MARKER } from "../role.ts";
@@ -123,6 +123,9 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
       ...environment.unreadable.map((name) =>
         `permissions.env names ${name}, which this process itself may not read: add --allow-env=${name}`
       ),
+      ...environment.unset.map((name) =>
+        `permissions.env names ${name}, which is not set here: it reads undefined in the workers`
+      ),
       ...environment.unpassable.map((name) =>
         `permissions.env names ${name}, which Deno passes on only where this process may run any program`
       ),
@@ -143,7 +146,8 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
       maxResultBytes: settings.maxResultBytes,
       storeContext: parts.storeContext,
       ungranted: environment.ungranted,
-      selfScope: standalone ? selfScope(scope, needs) : null,
+      scope: wholeScope(scope, needs),
+      narrows: standalone,
     },
   };
 }
@@ -182,8 +186,8 @@ export function entrypointOf(option: string | undefined): string {
 
 type ScopeLists = Parameters<typeof permissionFlags>;
 
-/** What a compiled worker keeps, per kind. */
-function selfScope(scope: ScopeLists[0], needs: ScopeLists[1]): SelfScope {
+/** What a worker may do, per kind: what it is granted, and what the library needs. */
+function wholeScope(scope: ScopeLists[0], needs: ScopeLists[1]): WorkerScope {
   const kept: Record<string, true | readonly string[]> = {};
   for (const kind of ["read", "write", "net", "env", "sys", "run", "ffi"] as const) {
     const granted = scope[kind];

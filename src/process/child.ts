@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { stripVTControlCharacters } from "node:util";
 import { settlesWithin } from "../clock.ts";
 import { type ExitCause, exitCause } from "./exit_cause.ts";
 import { LineParser } from "./marked_lines.ts";
@@ -95,9 +96,14 @@ export class ChildProcess {
 
   async #live({ onOutput, messages }: ChildOptions): Promise<ExitCause> {
     const stop = new AbortController();
-    const stdout = new LineParser({ ...messages, onLine: (line) => onOutput("stdout", line) });
+    // Colours are for a terminal, and this is none: where the line goes to, they would be shown as text.
+    const stdout = new LineParser({
+      ...messages,
+      onLine: (line) => onOutput("stdout", stripVTControlCharacters(line)),
+    });
     const stderr = new LineParser({
-      onLine: (line) => {
+      onLine: (coloured) => {
+        const line = stripVTControlCharacters(coloured);
         this.#stderrTail = `${this.#stderrTail}${line}\n`.slice(-TAIL);
         onOutput("stderr", line);
       },

@@ -13,6 +13,14 @@ const SYSTEM = [
   "TMPDIR",
   "TZ",
   "LANG",
+  "LANGUAGE",
+  "LC_ALL",
+  "LC_COLLATE",
+  "LC_CTYPE",
+  "LC_MESSAGES",
+  "LC_MONETARY",
+  "LC_NUMERIC",
+  "LC_TIME",
   "NO_COLOR",
   "DENO_DIR",
   "XDG_CACHE_HOME",
@@ -32,7 +40,33 @@ const SYSTEM = [
   // Without them a module graph that came from another registry is not found in the cache.
   "JSR_URL",
   "NPM_CONFIG_REGISTRY",
+  // Deno's own telemetry, from the first moment of the process.
+  "OTEL_DENO",
+  "OTEL_DENO_CONSOLE",
+  "OTEL_DENO_METRICS",
+  "OTEL_DENO_TRACING",
+  "OTEL_EXPORTER_OTLP_CERTIFICATE",
+  "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+  "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+  "OTEL_EXPORTER_OTLP_ENDPOINT",
+  "OTEL_EXPORTER_OTLP_HEADERS",
+  "OTEL_EXPORTER_OTLP_PROTOCOL",
+  "OTEL_METRIC_EXPORT_INTERVAL",
+  "OTEL_PROPAGATORS",
+  "OTEL_RESOURCE_ATTRIBUTES",
+  "OTEL_SERVICE_NAME",
+  "OTEL_TRACES_SAMPLER",
+  "OTEL_TRACES_SAMPLER_ARG",
 ];
+
+/** Whole families of these; of one that may not be listed, the names above are passed on. */
+const SYSTEM_FAMILIES = /^(LC|OTEL)_/;
+
+/** What a later Deno may grant without being asked: a worker has what its flags say. */
+const NO_WIDER_DEFAULTS = {
+  DENO_UNSTABLE_RELAXED_PERMISSIONS: "0",
+  DENO_UNSTABLE_ALLOW_ALL_BY_DEFAULT: "0",
+};
 
 /** The library's own that hold no address: a pool's name may hang on one. */
 const OWN = [
@@ -61,6 +95,8 @@ export interface WorkerEnvironment {
   readonly own: readonly string[];
   /** Names that are granted, but that this process itself may not read. */
   readonly unreadable: readonly string[];
+  /** Names that are granted and not set. */
+  readonly unset: readonly string[];
   /** Names that are granted and set, but that Deno lets only a process of unlimited run permission pass on. */
   readonly unpassable: readonly string[];
   /** Names that are set here and not granted. */
@@ -74,29 +110,37 @@ export function workerEnvironment(
   const { granted } = options;
   const variables: Record<string, string> = {};
   const unreadable: string[] = [];
+  const unset: string[] = [];
   const unpassable: string[] = [];
   const mayPassAll = Deno.permissions.querySync({ name: "run" }).state === "granted";
   const all = readAll();
   const names = granted === true
     ? Object.keys(all)
     : (granted ?? []).flatMap((name) => expand(name, all));
-  for (const name of [...SYSTEM, ...OWN, ...names]) {
+  const families = Object.keys(all).filter((name) => SYSTEM_FAMILIES.test(name));
+  for (const name of new Set([...SYSTEM, ...families, ...OWN, ...names])) {
     const value = read(name);
     if (value === null) {
       if (names.includes(name)) unreadable.push(name);
     } else if (value !== undefined) {
       if (mayPassAll || !LOADER.test(name)) variables[name] = value;
       else unpassable.push(name);
-    }
+    } else if (names.includes(name)) unset.push(name);
   }
   const own = OWN.filter((name) => name in variables);
   const ungranted = granted === true
     ? []
     : Object.keys(all).filter((name) => !names.includes(name) && !own.includes(name));
   return {
-    variables: { ...variables, DENO_NO_UPDATE_CHECK: "1", [WORKER_MARKER]: "1" },
+    variables: {
+      ...variables,
+      ...NO_WIDER_DEFAULTS,
+      DENO_NO_UPDATE_CHECK: "1",
+      [WORKER_MARKER]: "1",
+    },
     own,
     unreadable,
+    unset,
     unpassable,
     ungranted,
   };

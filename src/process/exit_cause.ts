@@ -4,6 +4,8 @@
  * @module
  */
 
+import { stripVTControlCharacters } from "node:util";
+
 /** How a process ended. */
 export interface ExitCause {
   /** Its exit code; null where a signal ended it. */
@@ -22,13 +24,12 @@ export function exitCause({ code, signal }: Deno.CommandStatus): ExitCause {
   return { code: null, signal, description: words };
 }
 
-// deno-lint-ignore no-control-regex -- colours are control characters
-const COLOURS = /\u001b\[[0-9;]*m/g;
 const LONGEST = 500;
 
 /** What Deno said of an error that nobody caught, from the end of a process's stderr. */
 export function uncaughtFrom(stderr: string): string | undefined {
-  const plain = stderr.replace(COLOURS, "");
-  const found = [...plain.matchAll(/^error: Uncaught (?:\(in promise\) )?(.+)$/gm)].at(-1)?.[1];
+  const found = [
+    ...stripVTControlCharacters(stderr).matchAll(/^error: Uncaught (?:\(in promise\) )?(.+)$/gm),
+  ].at(-1)?.[1];
   return found?.slice(0, LONGEST);
 }

@@ -43,8 +43,10 @@ export interface BootRecord {
   readonly ungranted: readonly string[];
   /** Which way it talks to its supervisor. */
   readonly channel: WorkerChannel;
-  /** A compiled binary's scope, which it must narrow itself to; null where Deno's flags hold it. */
-  readonly selfScope: SelfScope | null;
+  /** What it may do, and no more. */
+  readonly scope: WorkerScope;
+  /** Whether it has to narrow itself to that: a compiled binary. Deno's flags hold any other. */
+  readonly narrows: boolean;
 }
 
 /**
@@ -55,8 +57,8 @@ export type WorkerChannel =
   | { readonly kind: "broker" }
   | { readonly kind: "pipe"; readonly mark: string };
 
-/** What a compiled worker may keep, per kind: all of it, or these entries. A kind not named is given up. */
-export type SelfScope = Readonly<Partial<Record<Deno.PermissionName, true | readonly string[]>>>;
+/** What a worker may do, per kind: all of it, or these entries. A kind that is not named it has not. */
+export type WorkerScope = Readonly<Partial<Record<Deno.PermissionName, true | readonly string[]>>>;
 
 /** The line that ends a worker in good order. */
 export const STOP_LINE = "stop";

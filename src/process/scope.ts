@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { domainToASCII } from "node:url";
 import { ConfigError } from "../errors.ts";
 import { fromFileUrl, toFileUrl } from "../file_url.ts";
 import { show } from "../show.ts";
@@ -121,13 +122,7 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
       } holds a comma, which Deno's flag cannot say`,
     );
   }
-  if (kind === "net" && !isHost(resolved)) {
-    throw new TypeError(
-      `Cannot use permissions.net: ${
-        JSON.stringify(resolved)
-      } must be "host" or "host:port", without a scheme`,
-    );
-  }
+  if (kind === "net") return netEntry(resolved);
   if (kind === "sys" && !isSystemKind(resolved)) {
     throw new TypeError(
       `Cannot use permissions.sys: ${
@@ -145,13 +140,54 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
 
 type SysKind = NonNullable<Deno.SysPermissionDescriptor["kind"]>;
 
-function isHost(text: string): boolean {
-  const match =
-    /^(?:\[([0-9a-fA-F:.]+)\]|(?:\*\.)?([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*))(?::(\d{1,5}))?$/
-      .exec(text);
-  if (match === null) return false;
-  const [, v6, , port] = match;
-  return Number(port ?? 0) <= 65_535 && (v6 === undefined || URL.canParse(`http://[${v6}]/`));
+/**
+ * A host as Deno's flag reads it: a name, an address or an IPv4 network, with a port or without. Names are given in
+ * their ASCII form and IPv6 addresses in brackets, however they were written.
+ */
+function netEntry(text: string): string {
+  const refuse = (rule: string): never => {
+    throw new TypeError(`Cannot use permissions.net: ${show(text)} ${rule}`);
+  };
+  if (/:\/\//.test(text)) {
+    return refuse(`holds a scheme, write ${show(hostOfUrl(text) ?? "host:port")}`);
+  }
+  const network = /^(\[?[^/]*)\/([^/]*)$/.exec(text);
+  if (network !== null && !IPV4_NETWORK.test(text)) {
+    return refuse(
+      network[1]?.includes(":")
+        ? "is an IPv6 network, which Deno grants as single addresses alone"
+        : `is neither a host nor a network such as "10.0.0.0/8"`,
+    );
+  }
+  if (network !== null) return checkedPort(text, text, refuse);
+  if (!text.startsWith("[") && isIpv6(text)) return `[${text}]`;
+  const bracketed = /^\[([^\]]*)\](?::\d+)?$/.exec(text);
+  if (bracketed !== null && isIpv6(bracketed[1] ?? "")) return checkedPort(text, text, refuse);
+  const [, wildcard = "", name = "", port = ""] = /^(\*\.)?([^:[\]*\s@]+)(:\d+)?$/.exec(text) ??
+    refuse(NET_FORMS);
+  const ascii = /[^\0-\x7f]/.test(name) ? domainToASCII(name) : name;
+  if (!/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(ascii)) return refuse(NET_FORMS);
+  return checkedPort(`${wildcard}${ascii}${port}`, text, refuse);
+}
+
+const NET_FORMS =
+  `must be "host", "host:port", "*.domain", an address ("[::1]:443" with a port) or an IPv4 network ("10.0.0.0/8")`;
+
+const OCTET = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+const IPV4_NETWORK = new RegExp(`^(?:${OCTET}\\.){3}${OCTET}/(?:3[0-2]|[12]?\\d)(?::\\d+)?$`);
+
+function checkedPort(entry: string, text: string, refuse: (rule: string) => never): string {
+  const port = /:(\d+)$/.exec(text.replace(/^\[.*\]/, ""))?.[1];
+  if (port === undefined || (Number(port) >= 1 && Number(port) <= 65_535)) return entry;
+  return refuse(`names port ${port}: a host:port has one from 1 to 65535`);
+}
+
+function isIpv6(text: string): boolean {
+  return text.includes(":") && URL.canParse(`http://[${text}]/`);
+}
+
+function hostOfUrl(text: string): string | undefined {
+  return URL.canParse(text) ? new URL(text).host || undefined : undefined;
 }
 
 /**

@@ -25,7 +25,7 @@ import { declaredPools } from "../task/declared.ts";
 import { channelOf, type Say } from "./channel.ts";
 import { readLines } from "./lines.ts";
 import { ClaimLoop } from "./loop.ts";
-import { narrowToScope } from "./self_scope.ts";
+import { narrowToScope, refuseWiderScope } from "./self_scope.ts";
 
 /** How long a worker whose supervisor died spends on giving its claims back. */
 const ORPHAN_MS = 800;
@@ -55,7 +55,7 @@ async function run(): Promise<void> {
   const lines = readLines(Deno.stdin.readable);
   const first = await lines.next();
   const boot = decodeBootRecord(first.done ? undefined : first.value);
-  if (boot.selfScope !== null) await narrowToScope(boot.selfScope);
+  await (boot.narrows ? narrowToScope(boot.scope) : refuseWiderScope(boot.scope));
   const worker = await Worker.open(boot);
   const code = await worker.live(lines);
   // The program's own timers and servers must not keep a worker that is done.

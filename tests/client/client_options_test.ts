@@ -47,7 +47,7 @@ const bad: [string, Record<string, unknown>, ErrorClass, string][] = [
     "a queue name outside the pattern",
     { queueName: "a b" },
     RangeError,
-    "Cannot use \"a b\" as the name of a queue: allowed are 1 to 128 letters, digits, '_', '.' and '-', but not 'constructor', 'prototype', '__proto__'",
+    "Cannot use \"a b\" as option 'queueName', the name of a queue: allowed are 1 to 128 letters, digits, '_', '.' and '-', but not 'constructor', 'prototype', '__proto__'",
   ],
   [
     "a table prefix that is no identifier",

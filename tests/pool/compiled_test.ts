@@ -3,7 +3,7 @@ import { Client } from "@agentexec/core";
 import { openBroker } from "../../src/broker/open_broker.ts";
 import { parseBrokerUrl, parseDatabaseUrl } from "../../src/addresses.ts";
 import { activityMessages } from "../../src/config.ts";
-import { encodeBootRecord, type SelfScope, STOP_LINE } from "../../src/process/handshake.ts";
+import { encodeBootRecord, STOP_LINE, type WorkerScope } from "../../src/process/handshake.ts";
 import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";
 import { reach, rights } from "../fixtures/tasks.ts";
 import { runCommand } from "../support/processes.ts";
@@ -14,7 +14,9 @@ import { waitFor } from "../support/wait.ts";
  * A worker as a compiled program starts it: the program itself, under the permissions that it was compiled with, here
  * those of `deno run`; the test is its supervisor.
  */
-async function startCompiled(options: { flags: string[]; scope: (stores: string[]) => SelfScope }) {
+async function startCompiled(
+  options: { flags: string[]; scope: (stores: string[]) => WorkerScope },
+) {
   const redis = await startRedis();
   const database = await sharedPostgres().freshDatabase();
   const client = new Client({
@@ -65,7 +67,8 @@ async function startCompiled(options: { flags: string[]; scope: (stores: string[
     storeContext: true,
     ungranted: [],
     channel: { kind: "broker" },
-    selfScope: options.scope(stores),
+    scope: options.scope(stores),
+    narrows: true,
   }));
   const output = program.output();
   return {

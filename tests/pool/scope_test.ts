@@ -1,7 +1,9 @@
 import { TaskFailedError } from "@agentexec/core";
-import { assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
-import { reach, rights } from "../fixtures/tasks.ts";
-import { poolTest, recordLogs, startPool } from "../support/pools.ts";
+import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
+import { die, reach, rights } from "../fixtures/tasks.ts";
+import { fixture, makePool, poolTest, recordLogs, startPool } from "../support/pools.ts";
+import { EMBEDDED_FLAGS, makeProject } from "../support/projects.ts";
+import { waitFor } from "../support/wait.ts";
 
 /** The host of a server that answers every request. */
 function startTarget() {
@@ -161,3 +163,91 @@ poolTest(
     }
   },
 );
+
+/** A `deno` on the path that starts the real one with more than it was asked for. */
+async function generousDeno(flag: string) {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(
+    `${folder}/deno`,
+    `#!/bin/sh\nshift\nexec '${Deno.execPath()}' run ${flag} "$@"\n`,
+    { mode: 0o755 },
+  );
+  return { folder, [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+}
+
+const SCOPED = `
+import { Pool } from "@agentexec/core";
+const pool = new Pool({ numWorkers: 1, permissions: { sys: ["hostname"] } });
+pool.task("greet", () => "hello");
+if (import.meta.main) await pool.run();
+`;
+
+for (const kind of ["run", "ffi", "sys"]) {
+  Deno.test(`a worker that may do all of ${kind}, and not by its pool's grant, refuses to start`, async () => {
+    // Beside a list of the same kind Deno takes no second flag: the list goes.
+    const flag = kind === "sys" ? "--allow-sys" : `--allow-${kind}`;
+    await using deno = await generousDeno(flag);
+    if (kind === "sys") {
+      await Deno.writeTextFile(
+        `${deno.folder}/deno`,
+        `#!/bin/sh\nfor each; do shift; case "$each" in --allow-sys=*) each=--allow-sys;; esac; ` +
+          `set -- "$@" "$each"; done\nexec '${Deno.execPath()}' "$@"\n`,
+      );
+    }
+    await using project = await makeProject({ "main.ts": SCOPED });
+    await using run = await project.run("main.ts", {
+      env: { PATH: `${deno.folder}:${Deno.env.get("PATH")}` },
+      flags: EMBEDDED_FLAGS,
+    });
+    assertEquals((await run.exit).code, 1, run.output);
+    assertMatch(
+      run.output,
+      new RegExp(
+        `this process may do all of '${kind}', its pool grants ${
+          kind === "sys" ? "hostname" : "nothing of it"
+        }`,
+      ),
+    );
+  });
+}
+
+Deno.test("a pool without tasks, and a granted variable that is not set, warn at the start", async () => {
+  await using log = await recordLogs();
+  await using made = await makePool({
+    entrypoint: fixture("no_tasks.ts"),
+    permissions: { env: ["AGENTS_TEST_NOT_SET", "PATH"] },
+  });
+  await made.pool.start();
+  const warnings = log.records.filter((each) => each.level === "warning")
+    .map((each) => each.message.join(""));
+  assertEquals(warnings.filter((line) => line.includes("AGENTS_TEST_NOT_SET")), [
+    "permissions.env names AGENTS_TEST_NOT_SET, which is not set here: it reads undefined in the workers",
+  ]);
+  assertEquals(warnings.filter((line) => /has no tasks/.test(line)).length, 1, warnings.join("\n"));
+  assertTrue(!warnings.some((line) => line.includes("names PATH")));
+});
+
+Deno.test("an uncaught error of a worker arrives without colour codes", async () => {
+  await using log = await recordLogs();
+  await using started = await startPool();
+  await started.pool.enqueue(die, { how: "rejection" });
+  const line = await waitFor(
+    () =>
+      log.messages().find((each) => each.includes("Uncaught") && each.includes("nobody caught")),
+    { what: "the uncaught error" },
+  );
+  assertTrue(!/u001b|x1b|\[31m/.test(JSON.stringify(line)), line);
+});
+
+Deno.test("telemetry's variables reach a worker's Deno and no handler", async () => {
+  Deno.env.set("OTEL_SERVICE_NAME", "agents-test");
+  try {
+    await using _ = await recordLogs();
+    await using started = await startPool();
+    const { pool } = started;
+    const seen = await pool.enqueue(reach, { what: "env", where: "OTEL_SERVICE_NAME" });
+    assertEquals(await seen.result(), null);
+  } finally {
+    Deno.env.delete("OTEL_SERVICE_NAME");
+  }
+});

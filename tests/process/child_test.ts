@@ -98,6 +98,15 @@ Deno.test("the heap limit is told as such", async () => {
   assertMatch(description, /out of memory/);
 });
 
+Deno.test("the colours of what a child writes are taken away, on both streams and in its last words", async () => {
+  const { child, lines } = start(
+    "printf '\\033[1;31mred\\033[0m and \\033[38;5;245mgrey\\033[39m\\n'; printf '\\033[2Kuncaught\\n' >&2",
+  );
+  await child.exited;
+  assertEquals(lines.toSorted(), [["stderr", "uncaught"], ["stdout", "red and grey"]]);
+  assertEquals(child.stderrTail, "uncaught\n");
+});
+
 Deno.test("uncaughtFrom() finds what Deno said of an uncaught error, coloured or not", () => {
   const text =
     "noise\n\u001b[31merror\u001b[0m: Uncaught (in promise) Error: nobody caught me\n    at file:///x.ts:1:1";

@@ -87,7 +87,13 @@ Deno.test("a supervisor that may not read a granted variable says so, and takes 
     env: { MAY_READ: "1", MAY_NOT_READ: "2", AGENTEXEC_QUEUE_NAME: "q" },
     granted: ["MAY_READ", "MAY_NOT_READ"],
   });
-  assertEquals(variables, { MAY_READ: "1", DENO_NO_UPDATE_CHECK: "1", AGENTEXEC_WORKER: "1" });
+  assertEquals(variables, {
+    MAY_READ: "1",
+    DENO_UNSTABLE_RELAXED_PERMISSIONS: "0",
+    DENO_UNSTABLE_ALLOW_ALL_BY_DEFAULT: "0",
+    DENO_NO_UPDATE_CHECK: "1",
+    AGENTEXEC_WORKER: "1",
+  });
   assertEquals(unreadable, ["MAY_NOT_READ"]);
 });
 
@@ -98,4 +104,36 @@ Deno.test("a loader's variable, with which Deno refuses to start a worker under 
   assertTrue(!("LD_LIBRARY_PATH" in narrow.variables));
   const wide = await environmentIn({ ...options, flags: ["--allow-env", "--allow-run"] });
   assertEquals([wide.unpassable, wide.variables.LD_LIBRARY_PATH], [[], "/x"]);
+});
+
+Deno.test("a worker's locale and telemetry are its supervisor's, whole families where this may list them, else the known names", async () => {
+  const env = {
+    LC_ALL: "de_DE.UTF-8",
+    LC_PAPER: "a4",
+    OTEL_DENO: "true",
+    OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector",
+    OTEL_BSP_SCHEDULE_DELAY: "1",
+    LCX: "1",
+  };
+  const all = await environmentIn({ flags: ["--allow-env"], env, granted: [] });
+  const { LCX: _, ...families } = env;
+  assertEquals({ ...all.variables, ...families }, all.variables);
+  assertTrue(!("LCX" in all.variables));
+  const listed = await environmentIn({
+    flags: ["--allow-env=LC_ALL,OTEL_DENO,OTEL_EXPORTER_OTLP_ENDPOINT"],
+    env,
+    granted: [],
+  });
+  for (const name of ["LC_ALL", "OTEL_DENO", "OTEL_EXPORTER_OTLP_ENDPOINT"] as const) {
+    assertEquals(listed.variables[name], env[name]);
+  }
+});
+
+Deno.test("a granted variable that is not set is named, one that may not be read is not taken for that", async () => {
+  const { unset, unreadable } = await environmentIn({
+    flags: ["--allow-env=SET,UNSET"],
+    env: { SET: "1" },
+    granted: ["SET", "UNSET", "UNREADABLE"],
+  });
+  assertEquals([unset, unreadable], [["UNSET"], ["UNREADABLE"]]);
 });

@@ -46,13 +46,60 @@ Deno.test("resolveScope() takes hosts as Deno's flag does", () => {
   assertEquals(scopeOf({ net }), { net });
 });
 
+Deno.test("resolveScope() writes hosts as Deno's flag reads them, and each is what it says in a worker", async () => {
+  const given = ["bücher.example", "*.bücher.example:443", "::1", "2001:db8::7", "10.0.0.0/8"];
+  const written = [
+    "xn--bcher-kva.example",
+    "*.xn--bcher-kva.example:443",
+    "[::1]",
+    "[2001:db8::7]",
+    "10.0.0.0/8",
+  ];
+  const more = ["[fd00::1]:80", "10.0.0.0/8:5432", "localhost.", "a_b.internal", "Example.COM"];
+  assertEquals(scopeOf({ net: [...given, ...more] }), { net: [...written, ...more] });
+  const hosts = [
+    "xn--bcher-kva.example:1",
+    "[::1]:1",
+    "[2001:db8::7]",
+    "10.9.8.7:1",
+    "example.com",
+  ];
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      ...permissionFlags(scopeOf({ net: [...given, ...more] }), NOTHING),
+      new URL("fixtures/rights.ts", import.meta.url).pathname,
+      JSON.stringify(hosts.map((host) => ({ name: "net", host }))),
+    ],
+  }).output();
+  assertEquals(code, 0, new TextDecoder().decode(stderr));
+  assertEquals(
+    JSON.parse(new TextDecoder().decode(stdout)).states,
+    hosts.map(() => "granted"),
+  );
+});
+
 Deno.test("resolveScope() refuses what a worker cannot be given, naming kind, value and what is allowed", () => {
   const cases: [unknown, RegExp][] = [
     [{ read: "inherit" }, /permissions\.read.*"inherit".*inherit nothing/],
     [{ run: true }, /permissions\.run.*list/],
     [{ ffi: true }, /permissions\.ffi.*list/],
     [{ read: ["/a,b"] }, /permissions\.read.*"\/a,b".*comma/],
-    [{ net: ["https://example.com"] }, /permissions\.net.*"https:\/\/example\.com".*host:port/],
+    [
+      { net: ["https://example.com"] },
+      /"https:\/\/example\.com" holds a scheme, write "example\.com"/,
+    ],
+    [{ net: ["https://example.com:8443/v1"] }, /holds a scheme, write "example\.com:8443"/],
+    [
+      { net: ["fd00::/8"] },
+      /"fd00::\/8" is an IPv6 network, which Deno grants as single addresses/,
+    ],
+    [{ net: ["[fd00::]/8"] }, /is an IPv6 network/],
+    [{ net: ["10.0.0.0/40"] }, /neither a host nor a network such as "10\.0\.0\.0\/8"/],
+    [{ net: ["example.com/path"] }, /neither a host nor a network/],
+    [{ net: ["example.com:0"] }, /names port 0: a host:port has one from 1 to 65535/],
+    [{ net: ["user@example.com"] }, /must be "host", "host:port"/],
+    [{ net: ["*"] }, /must be "host", "host:port"/],
     [{ env: ["A=B"] }, /permissions\.env.*"A=B"/],
     [{ import: ["jsr.io"] }, /permissions\.import.*cache/],
     [{ disk: true }, /permissions\.disk.*read, write, net, env, sys, run, ffi/],
