@@ -113,10 +113,11 @@ Deno.test("a log line keeps Dates and Errors of another realm", () => {
   assertEquals([failed.name, failed.message], ["TypeError", "no model"]);
 });
 
-Deno.test("a permission may be a URL of another realm", () => {
+Deno.test("a permission, an entrypoint and a config may be URLs of another realm", () => {
   const url = Object.assign(Object.create({ toString: () => "file:///data/in" }), {
     [Symbol.toStringTag]: "URL",
   });
+  new Pool({ name: "foreign-url", entrypoint: url, config: url });
   for (const entry of [url, new URL("file:///data/in")]) {
     assertEquals(resolveScope({ permissions: { read: [entry] }, cwd: "/" }), {
       read: ["/data/in"],

@@ -7,6 +7,7 @@ import { type ClientOptions, DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { netAddress, parseBrokerUrl, parseDatabaseUrl, type Sourced } from "../addresses.ts";
 import { checkName, CONF } from "../config.ts";
+import { isUrl } from "../is_url.ts";
 import { resolveScope } from "../process/scope.ts";
 import { role } from "../role.ts";
 import { show } from "../show.ts";
@@ -294,7 +295,7 @@ function permissionsOption(
 /** A module or a file: a URL, or a path. */
 function place(option: string, value: string | URL | undefined): string | undefined {
   if (value === undefined) return undefined;
-  const text = value instanceof URL ? value.href : value;
+  const text = isUrl(value) ? String(value) : value;
   if (typeof text === "string" && text !== "" && !text.includes("\0")) return text;
   throw new TypeError(
     `Cannot use '${option}': it must be a URL or a path, current value is ${show(value)}`,

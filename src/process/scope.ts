@@ -7,6 +7,7 @@
 import { domainToASCII } from "node:url";
 import { ConfigError } from "../errors.ts";
 import { fromFileUrl, toFileUrl } from "../file_url.ts";
+import { isUrl } from "../is_url.ts";
 import { show } from "../show.ts";
 
 /** Granted: all of a kind, or these entries. A kind that is absent is not granted. */
@@ -106,8 +107,7 @@ function grantOf(kind: Kind, value: unknown, cwd: string): Grant | undefined {
 }
 
 function entryOf(kind: Kind, entry: unknown, cwd: string): string {
-  // A URL of another realm is no `instanceof URL`.
-  const text = Object.prototype.toString.call(entry) === "[object URL]" ? String(entry) : entry;
+  const text = isUrl(entry) ? String(entry) : entry;
   if (typeof text !== "string" || text === "" || text.includes("\0")) {
     throw new TypeError(
       `Cannot use permissions.${kind}: ${show(text)} is no entry of a list`,
