@@ -214,12 +214,13 @@ export function activityMessages(): ActivityMessages {
   };
 }
 
-/** Refuses a table prefix that is no plain identifier. */
+/** Refuses a table prefix that is no plain identifier, or would make one that a database keeps for itself. */
 export function checkTablePrefix({ value, source }: Sourced): string {
-  if (!/^[a-z_][a-z0-9_]{0,30}$/.test(value)) {
+  // The longest name behind it has 32 characters, and Postgres cuts names at 63.
+  if (!/^(?!pg_|sqlite_)[a-z_][a-z0-9_]{0,30}$/.test(value)) {
     throw new ConfigError(
       `Cannot use ${source}: a table prefix is 1 to 31 lower-case letters, digits and '_', not beginning with a ` +
-        `digit, current value is ${JSON.stringify(value)}`,
+        `digit, 'pg_' or 'sqlite_', current value is ${JSON.stringify(value)}`,
     );
   }
   return value;

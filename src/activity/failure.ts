@@ -105,7 +105,11 @@ function ownFailure(error: Error): Failure {
   const number = sqliteCodeOf(error);
   if (number !== undefined) return sqliteFailure(number & 0xff, error.message);
   if (SOCKET_CODES.has(code)) return "connection";
-  if (/^[0-9A-Z]{5}$/.test(code)) return sqlStateFailure(code);
+  if (/^[0-9A-Z]{5}$/.test(code)) {
+    // A right that is missing for good, and the server ends the connection: it was one to connect.
+    const isFatal = Reflect.get(error, "severity") === "FATAL";
+    return code === "42501" && isFatal ? "refused" : sqlStateFailure(code);
+  }
   if (TLS_CODES.test(code) || REFUSED_MESSAGES.test(error.message)) return "refused";
   return BROKEN_MESSAGES.test(error.message) ? "connection" : "other";
 }
@@ -173,6 +177,10 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
     "it is damaged or no SQLite database: move it away, or restore it from a copy",
   ],
   [/database or disk is full/, "make room on its disk"],
+  [
+    /permission denied for database/,
+    "its owner or a superuser must run GRANT CONNECT ON DATABASE for this user",
+  ],
   [/due to lock timeout/, "another transaction holds its row locked: end that one"],
   [/database is locked/, "another process keeps it locked: end that one's transaction"],
 ];

@@ -14,6 +14,7 @@ import { ended } from "./migrations/ended.ts";
 import { initial } from "./migrations/initial.ts";
 import type { Migration, MigrationContext } from "./migrations/migration.ts";
 import { records } from "./migrations/records.ts";
+import { lookRefusalOf, refusalOf } from "./refusal.ts";
 
 /** All of them, in order. */
 export const MIGRATIONS: readonly Migration[] = [initial, ended, records];
@@ -38,9 +39,29 @@ interface Applied {
  * Brings the tables up to this version. Does nothing where they are.
  *
  * @throws {IncompatibleError} If there are tables of these names that the library did not make.
- * @throws {MigrationError} If a newer version made them such that this one may not use them.
+ * @throws {MigrationError} If a newer version made them such that this one may not use them, or the user may not make
+ *   or change them.
  */
 export async function migrate(options: MigrateOptions): Promise<void> {
+  try {
+    // Who may only use the tables is refused nothing where there is nothing to do.
+    if (!await isUpToDate(options)) await migrateInOrder(options);
+  } catch (error) {
+    throw await refusalOf(options, error) ?? error;
+  }
+}
+
+async function isUpToDate(options: MigrateOptions): Promise<boolean> {
+  const applied = await readApplied(options) ?? [];
+  refuseNewer(options, applied);
+  if (MIGRATIONS.some(({ id }) => !applied.some((each) => each.id === id))) return false;
+  for (const key of options.metadataIndexes) {
+    if (!await exists(options, metadataIndexName(key))) return false;
+  }
+  return true;
+}
+
+async function migrateInOrder(options: MigrateOptions): Promise<void> {
   await withoutRaces(options, async (db) => {
     const context = { ...options, db };
     await refuseForeign(context);
@@ -68,6 +89,14 @@ export async function migrate(options: MigrateOptions): Promise<void> {
  * @throws {IncompatibleError} If tables of their names are another program's.
  */
 export async function checkMigrated(context: MigrationContext): Promise<void> {
+  try {
+    await refuseUnmigrated(context);
+  } catch (error) {
+    throw await lookRefusalOf(context, error) ?? error;
+  }
+}
+
+async function refuseUnmigrated(context: MigrationContext): Promise<void> {
   const { address } = context;
   await refuseForeign(context);
   const applied = await readApplied(context);
@@ -145,7 +174,7 @@ async function exists({ db, dialect, prefix }: MigrationContext, name: string): 
   const full = `${prefix}${name}`;
   const { rows } = dialect === "postgres"
     ? await sql`select 1 from pg_catalog.pg_class c where c.relname = ${full}
-        and c.relkind in ('r', 'p', 'v', 'm', 'f') and pg_catalog.pg_table_is_visible(c.oid)`
+        and c.relkind in ('r', 'p', 'v', 'm', 'f', 'i') and pg_catalog.pg_table_is_visible(c.oid)`
       .execute(db)
     : await sql`select 1 from sqlite_master where name = ${full}`.execute(db);
   return rows.length > 0;
@@ -200,10 +229,14 @@ function foreign(
  */
 async function createMetadataIndex(context: MigrationContext, key: string): Promise<void> {
   const { db, dialect, prefix } = context;
-  // The hash tells apart keys that read alike once they are cut to what a name may hold.
-  const hash = createHash("sha256").update(key).digest("hex").slice(0, 10);
-  const shown = key.toLowerCase().replace(/[^a-z0-9_]/g, "_").slice(0, 10);
-  await sql`create index if not exists ${sql.id(`${prefix}metadata_${shown}_${hash}`)}
+  await sql`create index if not exists ${sql.id(`${prefix}${metadataIndexName(key)}`)}
     on ${table(context, "activity")} ((${metadataMember(dialect, key)}), created_at, agent_id)`
     .execute(db);
+}
+
+/** The hash tells apart keys that read alike once they are cut to what a name may hold. */
+function metadataIndexName(key: string): string {
+  const hash = createHash("sha256").update(key).digest("hex").slice(0, 10);
+  const shown = key.toLowerCase().replace(/[^a-z0-9_]/g, "_").slice(0, 10);
+  return `metadata_${shown}_${hash}`;
 }

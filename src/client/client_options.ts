@@ -4,7 +4,7 @@
  * @module
  */
 import { parseBrokerUrl, parseDatabaseUrl } from "../addresses.ts";
-import { checkName, checkTablePrefix } from "../config.ts";
+import { checkName, checkTablePrefix, CONF } from "../config.ts";
 import { role } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { kindOf } from "../task/json_text.ts";
@@ -120,7 +120,7 @@ export function checkClientOptions(options: ClientOptions): void {
   if (tablePrefix !== undefined) {
     checkType("tablePrefix", tablePrefix, "string");
     checkTablePrefix({ value: tablePrefix, source: "option 'tablePrefix'" });
-  }
+  } else if (role !== "worker") void CONF.tablePrefix; // Is refused where it is read.
   if (
     maxContextBytes !== undefined && (!Number.isSafeInteger(maxContextBytes) || maxContextBytes < 1)
   ) {

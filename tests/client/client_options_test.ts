@@ -53,8 +53,16 @@ const bad: [string, Record<string, unknown>, ErrorClass, string][] = [
     "a table prefix that is no identifier",
     { tablePrefix: "Agent-" },
     ConfigError,
-    "Cannot use option 'tablePrefix': a table prefix is 1 to 31 lower-case letters, digits and '_', not beginning with a digit, current value is \"Agent-\"",
+    "Cannot use option 'tablePrefix': a table prefix is 1 to 31 lower-case letters, digits and '_', not beginning with a digit, 'pg_' or 'sqlite_', current value is \"Agent-\"",
   ],
+  ...["sqlite_", "sqlite_agents_", "pg_", "pg_stat_"].map((
+    prefix,
+  ): [string, Record<string, unknown>, ErrorClass, string] => [
+    `a table prefix that a database keeps for itself (${prefix})`,
+    { tablePrefix: prefix },
+    ConfigError,
+    `Cannot use option 'tablePrefix': a table prefix is 1 to 31 lower-case letters, digits and '_', not beginning with a digit, 'pg_' or 'sqlite_', current value is "${prefix}"`,
+  ]),
   [
     "no room for a context",
     { maxContextBytes: 0 },
@@ -163,3 +171,23 @@ for (const [what, call, message] of badHandles) {
     assertEquals(assertThrows(call, TypeError).message, message);
   });
 }
+
+Deno.test("new Client() and new Pool() refuse a table prefix of the environment that a database keeps for itself", async () => {
+  for (const name of ["Client", "Pool"]) {
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--quiet", "--no-prompt", "--cached-only", "--allow-env"],
+        new URL("../fixtures/bad/prefix.ts", import.meta.url).pathname,
+        name,
+      ],
+      env: { AGENTEXEC_TABLE_PREFIX: "sqlite_" },
+      stderr: "null",
+      stdin: "null",
+    }).output();
+    assertEquals(
+      new TextDecoder().decode(stdout),
+      "ConfigError: Cannot use AGENTEXEC_TABLE_PREFIX: a table prefix is 1 to 31 lower-case letters, digits and " +
+        "'_', not beginning with a digit, 'pg_' or 'sqlite_', current value is \"sqlite_\"\n",
+    );
+  }
+});
