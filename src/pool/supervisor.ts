@@ -13,7 +13,12 @@ import { LogRelay } from "../log/relay.ts";
 import { ChildProcess } from "../process/child.ts";
 import type { ExitCause } from "../process/exit_cause.ts";
 import { Guardian } from "../process/guardian.ts";
-import { encodeBootRecord, READY_HINT, type ReadyMessage } from "../process/handshake.ts";
+import {
+  decodeHolds,
+  encodeBootRecord,
+  READY_HINT,
+  type ReadyMessage,
+} from "../process/handshake.ts";
 import type { Interrupted } from "../task/definition.ts";
 import { ClosingCalls } from "./closing.ts";
 import { Departures, type Settled } from "./departures.ts";
@@ -175,8 +180,11 @@ export class Supervisor implements SlotHost {
 
   #hear(message: string): void {
     // What a worker says when it is ready is in a key; this only saves the wait for the next second.
+    const holds = decodeHolds(message);
     if (message === READY_HINT) void this.#leases.renewSoon();
-    else this.#relay.receive(message);
+    else if (holds !== undefined) {
+      this.#slots.find((slot) => slot.livingId === holds.workerId)?.holds(holds.ids);
+    } else this.#relay.receive(message);
   }
 
   // The slots' host

@@ -45,7 +45,7 @@ export interface WorkerInfo {
   readonly pid: number | null;
   /** How far it is. */
   readonly state: WorkerState;
-  /** The ids of the tasks that it holds, as of the last second. */
+  /** The ids of the tasks that it holds: as it says itself, and once a second as the broker has them. */
   readonly tasks: readonly string[];
   /** How many processes before this one ended. */
   readonly restarts: number;
@@ -132,7 +132,7 @@ export class WorkerSlot {
     this.#life = this.#live();
   }
 
-  /** The ids that its worker holds, as the broker has them. */
+  /** The ids that its worker holds, as it says or the broker has them. */
   holds(ids: readonly string[]): void {
     this.#tasks = ids;
   }

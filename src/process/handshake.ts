@@ -66,6 +66,35 @@ export const STOP_LINE = "stop";
 /** Sent as a log frame is, by a worker that got ready: its message is in a key, this saves the wait for it. */
 export const READY_HINT = "ready";
 
+const HOLDS = "holds ";
+
+/** What a worker holds, as a message. Like the hint it saves a wait: the broker is asked for the same once a second. */
+export interface HoldsMessage {
+  /** `<supervisorId>/<number>/<spawn>`. */
+  readonly workerId: string;
+  /** The ids of its tasks. */
+  readonly ids: readonly string[];
+}
+
+/** The message that a worker holds these tasks. */
+export function encodeHolds(workerId: string, ids: readonly string[]): string {
+  return `${HOLDS}${JSON.stringify({ workerId, ids } satisfies HoldsMessage)}`;
+}
+
+/** What a message says that a worker holds; undefined where it is no such message. */
+export function decodeHolds(message: string): HoldsMessage | undefined {
+  if (!message.startsWith(HOLDS)) return undefined;
+  try {
+    const { workerId, ids } = JSON.parse(message.slice(HOLDS.length));
+    const isWhole = typeof workerId === "string" && Array.isArray(ids) &&
+      ids.every((id) => typeof id === "string");
+    return isWhole ? { workerId, ids } : undefined;
+  } catch {
+    // Cut short, or written by something else: the broker knows.
+    return undefined;
+  }
+}
+
 /** What a worker says when it is ready, or cannot be. */
 export interface ReadyMessage {
   /** The names of the tasks that its module declares for the pool. */

@@ -33,6 +33,8 @@ export interface LoopParts extends RunEnvironment {
   readonly queue: Queue;
   /** The rows. */
   readonly store: ActivityStore;
+  /** Called when the runs under way have changed. */
+  readonly onChange: () => void;
 }
 
 /** The loop of one worker. */
@@ -125,6 +127,7 @@ export class ClaimLoop {
     if (task === undefined) return void this.#settleUnknown(claim);
     const run = new Run(claim, task, this.#parts);
     this.#runs.set(claim.id, run);
+    this.#parts.onChange();
     this.#supervise(run);
   }
 
@@ -147,6 +150,7 @@ export class ClaimLoop {
       await this.#giveBack(run.claim);
     } finally {
       this.#runs.delete(run.claim.id);
+      this.#parts.onChange();
       this.#wakeUp();
     }
   }

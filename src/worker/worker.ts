@@ -23,6 +23,7 @@ import { setWorkerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { declaredPools } from "../task/declared.ts";
 import { channelOf, type Say } from "./channel.ts";
+import { HoldsTeller } from "./holds.ts";
 import { readLines } from "./lines.ts";
 import { ClaimLoop } from "./loop.ts";
 import { narrowToScope, refuseWiderScope } from "./self_scope.ts";
@@ -133,7 +134,13 @@ class Worker {
     const hearing = this.#hear(lines);
     const declared = await this.#sayReady();
     if (declared !== undefined) {
+      const holds = new HoldsTeller({
+        workerId: this.#boot.workerId,
+        ids: () => this.#loop?.runs.map((run) => run.claim.id) ?? [],
+        say: this.#say,
+      });
       this.#loop = new ClaimLoop({
+        onChange: () => holds.changed(),
         workerId: this.#boot.workerId,
         tasks: declared.tasks,
         concurrency: this.#boot.concurrency,

@@ -1,7 +1,8 @@
-import { assertEquals, assertMatch, assertRejects } from "../support/assert.ts";
+import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { TaskFailedError, ValidationError } from "@agentexec/core";
 import { chat, echo, fail, hold } from "../fixtures/tasks.ts";
 import { queueEmptied, recordLogs, startPool } from "../support/pools.ts";
+import { onBothGrounds } from "../support/stores.ts";
 import { waitFor } from "../support/wait.ts";
 
 Deno.test("a task that is enqueued runs in a worker process and its result comes back", async () => {
@@ -103,4 +104,27 @@ Deno.test("pool.workers shows what each worker does", async () => {
   await waitFor(async () => await task.status() === "running", { what: "the task to run" });
   assertEquals(await pool.cancel(task.agentId), "requested");
   assertEquals(await task.wait(), "canceled");
+});
+
+onBothGrounds("pool.workers shows each of many short tasks while it runs", async (ground) => {
+  await using _ = await recordLogs();
+  await using started = await startPool({}, ground);
+  const { pool } = started;
+  let seen = 0;
+  for (let n = 0; n < 12; n++) {
+    const task = await pool.enqueue(hold, { ms: 200 });
+    let ended = false;
+    const result = task.result().finally(() => ended = true);
+    const shown = await waitFor(
+      () => pool.workers[0]?.tasks.includes(task.agentId) ? "shown" : ended && "ended",
+      { what: "the busy worker, or the task's end" },
+    );
+    if (shown === "shown") seen++;
+    await result;
+  }
+  // With the supervisor's bookkeeping of once a second alone it is one in five.
+  assertTrue(seen >= 8, `seen ${seen} of 12`);
+  await waitFor(() => pool.workers.every(({ state }) => state === "ready"), {
+    what: "an idle pool",
+  });
 });
