@@ -45,9 +45,20 @@ export interface Broker {
    */
   connect(): Promise<void>;
   /** One queue. Makes no call. */
-  queue(name: string): Queue;
+  queue(name: string, options?: QueueOptions): Queue;
   /** Closes every connection, waiting at most 1 s for each. May be called twice, or before `connect`. */
   close(): Promise<void>;
+}
+
+/** How a queue is used. */
+export interface QueueOptions {
+  /**
+   * How long a call may take, in milliseconds, its payloads not counted: for callers that would rather fail than wait.
+   * A broker in a file has deadlines of its own.
+   *
+   * @default {5_000}
+   */
+  readonly callMs?: number;
 }
 
 /** A task as it is handed to the broker. */

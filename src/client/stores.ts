@@ -7,7 +7,7 @@
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
-import { monotonicMs, wallClockMs } from "../clock.ts";
+import { monotonicMs, wallClockMs, withDeadline } from "../clock.ts";
 import {
   type BrokerAddress,
   type DatabaseAddress,
@@ -22,6 +22,12 @@ import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
 import { type ConnectOptions, keepTrying } from "./keep_trying.ts";
 import { Lazy } from "./lazy.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
+
+/**
+ * How long a producer waits for the broker. What it does with the database beside it fits into the rest of the 2 s in
+ * which a call fails.
+ */
+const PRODUCER_CALL_MS = 1_400;
 
 /** What connections are made from. Everything missing comes from the environment. */
 export interface StoreOptions extends Omit<AddressOptions, "entrypoint"> {
@@ -152,13 +158,21 @@ export class Stores {
   }
 
   /**
-   * A queue, connected and known to be ours.
+   * A queue, connected and known to be ours, for a producer: a broker that is away fails its calls within 2 s.
    *
    * @throws {ConnectionError} If the broker cannot be reached.
    * @throws {IncompatibleError} If the queue is another program's.
    */
   async queue(name: string): Promise<Queue> {
     return (await this.#open(name)).queue;
+  }
+
+  /** The same for a supervisor, which would rather wait: its calls have the broker's own deadlines. */
+  async ownQueue(name: string): Promise<Queue> {
+    this.#refuseClosed();
+    const queue = (await this.#broker.get()).queue(name);
+    await queue.open();
+    return queue;
   }
 
   /** The id of the broker that holds a queue, for the rows. */
@@ -348,8 +362,24 @@ export class Stores {
 
   async #openNew(name: string): Promise<OpenQueue> {
     this.#refuseClosed();
-    const queue = (await this.#broker.get()).queue(name);
-    return { queue, brokerId: await queue.open() };
+    const broker = this.#broker;
+    const opening = (async () => {
+      const queue = (await broker.get()).queue(name, { callMs: PRODUCER_CALL_MS });
+      return { queue, brokerId: await queue.open() };
+    })();
+    // A broker in a file says by itself who keeps it waiting.
+    if (this.#replacement !== undefined || this.brokerAddress.kind === "sqlite") {
+      return await opening;
+    }
+    const address = showBroker(this.brokerAddress);
+    return await withDeadline(opening, {
+      ms: PRODUCER_CALL_MS,
+      error: () =>
+        new ConnectionError(
+          `Cannot open the queue '${name}' at ${address}: no answer within ${PRODUCER_CALL_MS} ms`,
+          { retryable: true },
+        ),
+    });
   }
 
   #lazyBroker(): Lazy<Broker> {

@@ -151,7 +151,7 @@ export class Service {
       signal,
       onRetry: (error) => log.warn(error.message),
     });
-    const queue = await stores.queue(settings.queueName);
+    const queue = await stores.ownQueue(settings.queueName);
     const store = await stores.activity();
     this.#saying = await this.#sayInUse();
     const { name, numWorkers, leaseMs, sweepMs, startMs, crashLimit } = settings;

@@ -15,7 +15,9 @@ export interface Listener {
 
 /** The broker itself, but that the listener is told. */
 export function heardBroker(broker: Broker, listener: Listener): Broker {
-  return overlaid(broker, { queue: (name) => heardQueue(broker.queue(name), listener) });
+  return overlaid(broker, {
+    queue: (name, options) => heardQueue(broker.queue(name, options), listener),
+  });
 }
 
 function heardQueue(queue: Queue, { onWait, onEnqueue }: Listener): Queue {

@@ -8,7 +8,9 @@ import {
 import { defineTask } from "../../src/task/definition.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { freePort } from "../support/ports.ts";
-import { startPostgres, startRedis } from "../support/servers.ts";
+import { type Proxy, startProxy } from "../support/proxy.ts";
+import { type RedisServer, startPostgres, startRedis } from "../support/servers.ts";
+import { waitFor } from "../support/wait.ts";
 import { makeBench } from "./support.ts";
 
 const ping = defineTask("ping");
@@ -130,3 +132,59 @@ Deno.test("status() and result() while the database is down reject with a connec
   // The one that had begun before bore with the outage.
   assertEquals(await waiting, [{ status: "fulfilled", value: "pong" }]);
 });
+
+/** A call of a producer fails within 2 s; that it took more than twice as long is no matter of a busy machine. */
+const TOO_LONG_MS = 4_500;
+
+/** How a broker can be away, and back. */
+const OUTAGES = {
+  killed: { begin: ({ redis }: Away) => redis.kill(), end: ({ redis }: Away) => redis.restart() },
+  frozen: { begin: ({ redis }: Away) => redis.pause(), end: ({ redis }: Away) => redis.resume() },
+  "cut off": {
+    begin: ({ proxy }: Away) => proxy.block(),
+    end: ({ proxy }: Away) => proxy.unblock(),
+  },
+};
+interface Away {
+  readonly redis: RedisServer;
+  readonly proxy: Proxy;
+}
+
+for (const [how, { begin, end }] of Object.entries(OUTAGES)) {
+  Deno.test(`each call of a producer fails within 2 s while its broker is ${how}, connected before or not`, async () => {
+    await using redis = await startRedis();
+    await using proxy = startProxy(redis.port);
+    const brokerUrl = `redis://127.0.0.1:${proxy.port}`;
+    await using bench = await makeBench({ brokerUrl: redis.url });
+    const options = { ...bench.options, brokerUrl };
+    await using known = new Client(options);
+    const waiting = await known.enqueue(ping);
+    await begin({ redis, proxy });
+    await using fresh = new Client(options);
+    // With the database open the broker alone is waited for.
+    await fresh.activity.count();
+    for (const client of [known, fresh]) {
+      const calls: [string, () => Promise<unknown>][] = [
+        ["enqueue", () => client.enqueue(ping)],
+        ["enqueueMany", () => client.enqueueMany(ping, new Array(100).fill(undefined))],
+        ["cancel", () => client.cancel(waiting.agentId)],
+        ["cancelPending", () => client.cancelPending({ scope: "queue" })],
+        ["depth", () => client.depth()],
+      ];
+      for (const [name, call] of calls) {
+        const from = performance.now();
+        const error = await assertRejects(call, Error);
+        const ms = performance.now() - from;
+        assertTrue(ms < TOO_LONG_MS, `${name} took ${ms} ms: ${error.message}`);
+        const typed = error instanceof ConnectionError ? error : error.cause;
+        assertTrue(typed instanceof Error && /Error$/.test(typed.name), `${name}: ${error}`);
+        if (name.startsWith("enqueue")) {
+          assertTrue(error instanceof EnqueueError || error instanceof EnqueueManyError, name);
+        } else assertTrue(error instanceof ConnectionError, `${name}: ${error}`);
+      }
+    }
+    await end({ redis, proxy });
+    await waitFor(() => fresh.depth(), { what: "the broker to answer again" });
+    assertEquals(await known.cancel(waiting.agentId), "canceled");
+  });
+}

@@ -15,10 +15,14 @@ import { Session } from "./session.ts";
 
 /** How long a call may take, connecting included. */
 const CALL_MS = 5_000;
+/** The slowest link that is reckoned with: 1 MiB a second. */
+const SLOWEST_BYTES_PER_MS = 1_048;
 /** How long closing waits for answers under way. */
 const CLOSE_MS = 1_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
+/** The longest pause while a call waits, so that each call is there for more than one attempt. */
+const LONGEST_PAUSE_WAITED_MS = 500;
 /** An answer that took longer counts as a break in contact: others may have been cut off meanwhile. */
 const PROMPT_MS = 1_000;
 
@@ -46,8 +50,19 @@ export interface ConnectionOptions {
   readonly contact?: Contact | undefined;
 }
 
+/** What a queue needs of a connection. */
+export interface RedisCommands extends Commands {
+  /** For how long, in milliseconds, the server has answered without a break. */
+  readonly contactMs: number;
+}
+
+/** How long a request's bytes may be on their way: a slow link is no server that is away. */
+function sendMs(args: readonly string[]): number {
+  return Math.round(args.reduce((sum, arg) => sum + arg.length, 0) / SLOWEST_BYTES_PER_MS);
+}
+
 /** One connection of a process, which outlives the sockets it uses. */
-export class Connection implements Commands {
+export class Connection implements RedisCommands {
   readonly address: string;
   readonly #address: RedisAddress;
   readonly #options: ConnectionOptions;
@@ -60,6 +75,8 @@ export class Connection implements Commands {
   /** Since when every answer came promptly, on the monotonic clock. */
   #contactSince = 0;
   readonly #waiting = new Set<Waiting>();
+  /** Ends a pause between two attempts. */
+  #hurry: () => void = () => {};
 
   /** Makes no call yet. */
   constructor(address: RedisAddress, options: ConnectionOptions = {}) {
@@ -94,12 +111,33 @@ export class Connection implements Commands {
   }
 
   async call(args: readonly string[], doing: string): Promise<Reply> {
-    return await this.#send(doing, { ms: CALL_MS }, (session) => session.send(args));
+    return await this.#call(CALL_MS, args, doing);
   }
 
-  async run(script: Script, { key, args, doing }: ScriptCall): Promise<Reply> {
+  async run(script: Script, call: ScriptCall): Promise<Reply> {
+    return await this.#run(CALL_MS, script, call);
+  }
+
+  /** The same connection for callers that wait for an answer for `ms` only. */
+  within(ms: number): RedisCommands {
+    const contactMs = () => this.contactMs;
+    return {
+      address: this.address,
+      get contactMs() {
+        return contactMs();
+      },
+      call: (args, doing) => this.#call(ms, args, doing),
+      run: (script, call) => this.#run(ms, script, call),
+    };
+  }
+
+  async #call(ms: number, args: readonly string[], doing: string): Promise<Reply> {
+    return await this.#send(doing, { ms, sendMs: sendMs(args) }, (session) => session.send(args));
+  }
+
+  async #run(ms: number, script: Script, { key, args, doing }: ScriptCall): Promise<Reply> {
     const rest = ["1", key, ...args.map(String)];
-    return await this.#send(doing, { ms: CALL_MS }, async (session) => {
+    return await this.#send(doing, { ms, sendMs: sendMs(rest) }, async (session) => {
       try {
         return await session.send(["EVALSHA", script.sha, ...rest]);
       } catch (cause) {
@@ -151,16 +189,16 @@ export class Connection implements Commands {
 
   async #send<T>(
     doing: string,
-    { ms }: { readonly ms: number },
+    { ms, sendMs = 0 }: { readonly ms: number; readonly sendMs?: number },
     action: (session: Session) => Promise<T>,
   ): Promise<T> {
-    const deadline = monotonicMs() + ms;
+    const deadline = monotonicMs() + ms + sendMs;
     const session = this.#session ?? await this.#ready(doing, ms);
     const sentAt = monotonicMs();
     try {
       const reply = await withDeadline(action(session), {
         ms: deadline - sentAt,
-        error: () => this.#lateError(doing, ms),
+        error: () => this.#lateError(doing, ms + sendMs),
       });
       this.#answered(monotonicMs() - sentAt);
       return reply;
@@ -192,6 +230,7 @@ export class Connection implements Commands {
       this.#waiting.add(waiting);
     });
     this.keepOpen();
+    this.#hurry();
     return withDeadline(ready, {
       ms,
       error: () => {
@@ -261,11 +300,23 @@ export class Connection implements Commands {
         if (!this.closed) this.#options.contact?.failed(this, failure);
         // Callers need not wait for what waiting does not cure.
         if (!(failure instanceof ConnectionError && failure.retryable)) this.#refuse(failure);
-        await sleep(pauseMs * (0.5 + Math.random() / 2), { signal: this.#closed.signal });
+        await this.#pause(pauseMs * (0.5 + Math.random() / 2));
         pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
       }
     }
     this.#reconnecting = undefined;
+  }
+
+  /** A pause that the first call which wants the connection cuts short. */
+  async #pause(ms: number): Promise<void> {
+    if (this.#waiting.size > 0) {
+      await sleep(Math.min(ms, LONGEST_PAUSE_WAITED_MS), { signal: this.#closed.signal });
+      return;
+    }
+    const hurried = new AbortController();
+    this.#hurry = () => hurried.abort();
+    await sleep(ms, { signal: AbortSignal.any([this.#closed.signal, hurried.signal]) });
+    this.#hurry = () => {};
   }
 
   #refuse(failure: AgentexecError): void {

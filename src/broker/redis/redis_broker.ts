@@ -6,7 +6,7 @@
  */
 import type { RedisAddress } from "../../addresses.ts";
 import type { Contact } from "../../contact.ts";
-import type { Broker, Queue } from "../broker.ts";
+import type { Broker, Queue, QueueOptions } from "../broker.ts";
 import { Connection } from "./connection.ts";
 import { RedisQueue } from "./redis_queue.ts";
 import { Subscriptions } from "./subscriptions.ts";
@@ -57,16 +57,17 @@ export class RedisBroker implements Broker {
     await this.#redis.open();
   }
 
-  queue(name: string): Queue {
-    let queue = this.#queues.get(name);
+  queue(name: string, { callMs }: QueueOptions = {}): Queue {
+    const key = `${name} ${callMs ?? ""}`;
+    let queue = this.#queues.get(key);
     if (queue === undefined) {
       queue = new RedisQueue(name, {
         address: this.#address,
         clientName: this.#clientName,
-        redis: this.#redis,
+        redis: callMs === undefined ? this.#redis : this.#redis.within(callMs),
         subscriptions: this.#subscriptions,
       });
-      this.#queues.set(name, queue);
+      this.#queues.set(key, queue);
     }
     return queue;
   }

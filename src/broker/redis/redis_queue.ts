@@ -24,7 +24,7 @@ import type {
   Unsubscribe,
   Whereabouts,
 } from "../broker.ts";
-import type { Connection } from "./connection.ts";
+import type { RedisCommands } from "./connection.ts";
 import { channelOf } from "./keys.ts";
 import { Mender, type MendOptions } from "./mender.ts";
 import { cancelTask } from "./scripts/cancel.ts";
@@ -56,7 +56,7 @@ export interface QueueParts {
   /** What the server shall call its connections. */
   readonly clientName: string | undefined;
   /** The connection for commands. */
-  readonly redis: Connection;
+  readonly redis: RedisCommands;
   /** The connection that listens. */
   readonly subscriptions: Subscriptions;
 }
@@ -71,7 +71,7 @@ const SWEEP_CONTACT_MS = 5_000;
 /** A queue in Redis. */
 export class RedisQueue implements Queue {
   readonly name: string;
-  readonly #redis: Connection;
+  readonly #redis: RedisCommands;
   readonly #subscriptions: Subscriptions;
   readonly #waiter: Waiter;
   readonly #mender: Mender;
