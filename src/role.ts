@@ -72,6 +72,11 @@ export function setWorkerConnections(given: WorkerConnections): void {
   connections = given;
 }
 
+/** Whether this process is a worker that still evaluates the program: it has not been told where the stores are. */
+export function isDeclaring(): boolean {
+  return role === "worker" && connections === undefined;
+}
+
 /** The connections of a worker that runs; undefined in a supervisor or producer. */
 export function workerConnections(): WorkerConnections | undefined {
   return connections;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Kysely, PostgresDialect } from "kysely";
+import { type Dialect, Kysely, PostgresDialect } from "kysely";
 import { type DatabaseAddress, socketOf, sqliteFiles } from "../addresses.ts";
 import type { Database } from "../task/context.ts";
 import { GuardedPool } from "./postgres_pool.ts";
@@ -42,16 +42,17 @@ export interface OpenOptions {
 
 /** A Kysely on the address. Connects at first use. */
 export function openDatabase(address: DatabaseAddress, options: OpenOptions = {}): Database {
-  const { db, connections = 1, statementMs = 600_000, idleMs = 30_000, onLongLock } = options;
-  if (db !== undefined) return db(address.url);
-  if (address.kind === "sqlite") {
-    return new Kysely({ dialect: sqliteDialect(address.path, { connections, onLongLock }) });
-  }
-  return new Kysely({
-    dialect: new PostgresDialect({
-      // Made at first use: reading the file of a certificate authority may fail.
-      pool: async () => await new GuardedPool(address, { connections, statementMs, idleMs }),
-    }),
+  const { db } = options;
+  return db === undefined ? new Kysely({ dialect: dialectOf(address, options) }) : db(address.url);
+}
+
+/** The library's own dialect for the address. */
+export function dialectOf(address: DatabaseAddress, options: Omit<OpenOptions, "db">): Dialect {
+  const { connections = 1, statementMs = 600_000, idleMs = 30_000, onLongLock } = options;
+  if (address.kind === "sqlite") return sqliteDialect(address.path, { connections, onLongLock });
+  return new PostgresDialect({
+    // Made at first use: reading the file of a certificate authority may fail.
+    pool: async () => await new GuardedPool(address, { connections, statementMs, idleMs }),
   });
 }
 

@@ -6,6 +6,7 @@
 import {
   CompiledQuery,
   type DatabaseConnection,
+  type Dialect,
   type Driver,
   Kysely,
   type QueryResult,
@@ -31,7 +32,12 @@ export interface MemoryUser {
 
 /** A Kysely on the memory, with transactions of its own. Destroying it leaves the memory as it is. */
 export function memoryDatabase(memory: SharedMemory, user: MemoryUser = {}): Database {
-  return new Kysely({ dialect: new MemoryDialect(memory, user) });
+  return new Kysely({ dialect: memoryDialect(memory, user) });
+}
+
+/** The dialect of the same. */
+export function memoryDialect(memory: SharedMemory, user: MemoryUser = {}): Dialect {
+  return new MemoryDialect(memory, user);
 }
 
 class MemoryDialect extends SqliteDialect {

@@ -8,7 +8,7 @@ import { showBroker } from "../addresses.ts";
 import { monotonicMs } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import type { Stores } from "./stores.ts";
-import { warn } from "./unserved.ts";
+import { warn } from "./warn.ts";
 
 /** How often it is said again. */
 export const SAY_EVERY_MS = 60_000;

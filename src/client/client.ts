@@ -3,7 +3,9 @@
  *
  * @module
  */
+import type { Kysely } from "kysely";
 import { checkMetadataFilter } from "../activity/filters.ts";
+import type { ActivityDatabase } from "../activity/schema.ts";
 import type { Depth } from "../broker/broker.ts";
 import { checkName, CONF } from "../config.ts";
 import { beforeActing, beforeSupervising, workerConnections } from "../role.ts";
@@ -57,6 +59,25 @@ export interface CancelPendingOptions {
    */
   readonly scope?: CancelScope | undefined;
 }
+
+/**
+ * A Kysely that knows the library's tables by the prefix `agentexec_`. For the program's own tables, or another
+ * prefix, extend it: `client.db.$extendTables<MyTables>()`.
+ *
+ * @example
+ * ```ts
+ * import type { ActivityDatabase, ClientDatabase } from "@agentexec/core";
+ *
+ * async function running(db: ClientDatabase) {
+ *   return await db.$extendTables<ActivityDatabase<"my_">>().selectFrom("my_activity")
+ *     .select("agent_id").where("status", "=", "running").execute();
+ * }
+ * ```
+ */
+export type ClientDatabase = ActivityKysely;
+
+/** @internal */
+type ActivityKysely = Kysely<ActivityDatabase>;
 
 export { CLIENT_OPTIONS, type ClientOptions } from "./client_options.ts";
 
@@ -112,6 +133,37 @@ export class Client {
     this.#options = { ...options };
     this.#stores = new Stores(this.#options);
     this.activity = activityApi(this.#stores, this.#limits);
+  }
+
+  /**
+   * A Kysely on the client's database, for the program's own statements: it reads the library's tables beside the
+   * program's. It opens up to 4 connections of its own at its first statement, and they are closed with the client. In
+   * a worker it reaches the worker's database; with a test kit attached, the kit's. It is typed by
+   * {@linkcode ActivityDatabase}; `$extendTables` adds the tables of the program.
+   *
+   * The option `db` makes this one too.
+   *
+   * @throws {AgentexecError} If the client was closed.
+   *
+   * @example Count exactly, and join a table of the program
+   * ```ts
+   * import { Client } from "@agentexec/core";
+   *
+   * type MyTables = { company: { id: string; agent_id: string } };
+   *
+   * await using client = new Client();
+   * const totals = await client.db.selectFrom("agentexec_activity")
+   *   .select(({ fn }) => ["status", fn.countAll().as("count")])
+   *   .groupBy("status").execute();
+   * const db = client.db.$extendTables<MyTables>();
+   * const running = await db.selectFrom("company")
+   *   .innerJoin("agentexec_activity as task", "task.agent_id", "company.agent_id")
+   *   .select(["company.id", "task.message"]).where("task.status", "=", "running").execute();
+   * console.log(totals, running);
+   * ```
+   */
+  get db(): ClientDatabase {
+    return this.#stores.database as ClientDatabase;
   }
 
   /** The queue of tasks whose definition names none. */

@@ -4,6 +4,9 @@
  *
  * @module
  */
+import type { Dialect } from "kysely";
+import { dialectOf } from "../activity/connection.ts";
+import { deferredKysely } from "../activity/deferred_dialect.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
@@ -16,12 +19,13 @@ import {
 } from "../addresses.ts";
 import { activityMessages, CONF } from "../config.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
-import { workerConnections } from "../role.ts";
+import { beforeActing, isDeclaring, workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
 import { type ConnectOptions, keepTrying } from "./keep_trying.ts";
 import { Lazy } from "./lazy.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
+import { warn } from "./warn.ts";
 
 /**
  * How long a producer waits for the broker. What it does with the database beside it fits into the rest of the 2 s in
@@ -57,15 +61,31 @@ export interface Replacement {
   readonly broker: Broker;
   /** The activity store, not connected yet. */
   readonly store: ActivityStore;
+  /** How the program's own statements reach the store's database. */
+  readonly dialect: Dialect;
   /** Connects both and makes the tables; called before the first use, and perhaps again. */
   readonly open: () => Promise<void>;
   /** Its time, in milliseconds of the Unix epoch. */
   readonly now: () => number;
 }
 
+/** How many connections the statements of the program itself go by, at most. */
+const OWN_CONNECTIONS = 4;
+
 /** The connections of one client or pool. */
 export class Stores {
   readonly #options: StoreOptions;
+  /** What the program's own statements go by. */
+  readonly #ownKysely = deferredKysely({
+    dialect: () => this.#dialect(),
+    enter: async () => {
+      await beforeActing();
+      this.#refuseClosed();
+    },
+    prepare: () => this.#prepareDatabase(),
+  });
+  /** The one that the program made. */
+  #foreignKysely: Database | undefined;
   #addresses: StoreAddresses;
   #broker: Lazy<Broker>;
   #store: Lazy<ActivityStore>;
@@ -230,6 +250,32 @@ export class Stores {
     return await this.#store.get();
   }
 
+  /**
+   * A Kysely on the database for the program's own statements, one for the whole life of the client.
+   *
+   * @throws {AgentexecError} If the client was closed.
+   */
+  get database(): Database {
+    this.#refuseClosed();
+    const { db } = this.#options;
+    const own = db === undefined || this.#replacement !== undefined || isDeclaring();
+    if (own) return this.#ownKysely.db;
+    return this.#foreignKysely ??= db(this.databaseAddress.url);
+  }
+
+  /** How the program's own statements reach the database, as it is now; a worker is told after it evaluated the program. */
+  #dialect(): Dialect | undefined {
+    if (this.#replacement !== undefined) return this.#replacement.dialect;
+    if (isDeclaring()) return undefined;
+    return dialectOf(this.databaseAddress, { connections: OWN_CONNECTIONS, onLongLock: warn });
+  }
+
+  async #prepareDatabase(): Promise<void> {
+    if (this.#replacement !== undefined) await this.#replacement.open();
+    // Nobody else makes the tables of an embedded database.
+    else if (this.#addresses.embedded !== undefined) await this.activity();
+  }
+
   /** A store with what this client says of its tables, not connected yet. */
   makeStore(where: StoreLocation): ActivityStore {
     const { storeContext, metadataIndexes } = this.#options;
@@ -290,10 +336,17 @@ export class Stores {
   /** Closes the client's own connections; the next call makes them anew. */
   async disconnect(): Promise<void> {
     this.#held = false;
-    if (this.#replacement !== undefined) return; // A start that was refused: nothing of it is open.
+    const database = this.#closeDatabase();
+    if (this.#replacement !== undefined) return await database; // A start that was refused: nothing of it is open.
     const [broker, store] = [this.#broker, this.#store];
     this.#beginSession({ broker: this.#lazyBroker(), store: this.#lazyStore() });
-    await Promise.all([broker.close(), store.close()]);
+    await Promise.all([broker.close(), store.close(), database]);
+  }
+
+  async #closeDatabase(): Promise<void> {
+    const foreign = this.#foreignKysely;
+    this.#foreignKysely = undefined;
+    await Promise.all([this.#ownKysely.disconnect(), foreign?.destroy()]);
   }
 
   /** Closes the connections for good. May be called twice. */
@@ -343,6 +396,8 @@ export class Stores {
     this.#store = store;
     this.#queues = new Map();
     this.#migrated = undefined;
+    // The next statement goes to the other database. What is still open is closed in passing, or cut.
+    this.#ownKysely.disconnect().catch(() => {});
     session.abort();
   }
 

@@ -3,12 +3,10 @@
  *
  * @module
  */
-import process from "node:process";
-import { getConfig } from "@logtape/logtape";
 import type { Queue } from "../broker/broker.ts";
 import { AgentexecError } from "../errors.ts";
-import { emitLine } from "../log/lifecycle.ts";
 import type { Stores } from "./stores.ts";
+import { warn } from "./warn.ts";
 
 /** How long a queue may be without a supervisor: one that is being replaced is away for less. */
 const UNSERVED_MS = 60_000;
@@ -28,10 +26,4 @@ export async function warnOfUnserved(stores: Stores, queue: Queue): Promise<void
     // The task is in; that this could not be looked up is no reason to say anything else.
     if (!(error instanceof AgentexecError)) throw error;
   }
-}
-
-/** Through LogTape where the program configured it, else as the runtime shows warnings, on standard error. */
-export function warn(text: string): void {
-  if (getConfig() === null) process.emitWarning(text, "AgentexecWarning");
-  else emitLine({ category: ["agentexec", "client"], level: "warning", text, properties: {} });
 }

@@ -6,7 +6,7 @@
  */
 import { TERMINAL } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
-import { memoryDatabase } from "../activity/memory_dialect.ts";
+import { memoryDatabase, memoryDialect } from "../activity/memory_dialect.ts";
 import { SharedMemory } from "../activity/shared_memory.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim } from "../broker/broker.ts";
@@ -122,6 +122,7 @@ class Kit implements TestPool {
         onEnqueue: () => this.#runner.poke(),
       }),
       store: this.#store,
+      dialect: memoryDialect(this.#memory, { parallel: true }),
       open: () => this.#open(),
       now,
     });
