@@ -46,3 +46,14 @@ Deno.test("the README's example of the test kit is the one that is tested", asyn
     true,
   );
 });
+
+Deno.test("the README's figures of the embedded mode are those that the benchmarks tell", async () => {
+  const read = (path: string) => Deno.readTextFile(new URL(`../${path}`, import.meta.url));
+  const [, told = ""] = /\nsystem\. Measured on two cores,([^]*?)`bench\/README/.exec(
+    await read("README.md"),
+  ) ?? [];
+  const figures = told.match(/\d[\d.,]*\d/g) ?? [];
+  assertEquals(figures.length, 7, told);
+  const bench = await read("bench/README.md");
+  for (const figure of figures) assertTrue(bench.includes(figure), `${figure} is measured`);
+});
