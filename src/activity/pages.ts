@@ -78,13 +78,28 @@ async function newestPage(
   };
 }
 
-function newestFirst({ activity }: Session): RawBuilder<unknown> {
-  return sql`order by ${activity}.created_at desc, ${activity}.agent_id desc`;
+interface Amount {
+  /** Whether they are few rows: SQLite, which keeps no statistics, is then kept from walking the index in order. */
+  readonly few?: boolean;
 }
 
-function isBehind({ dialect }: Session, { createdAt, agentId }: Position): RawBuilder<unknown> {
-  return dialect === "postgres"
-    ? sql`(created_at, agent_id) < (cast(${createdAt}::text as timestamptz), ${agentId}::uuid)`
+function newestFirst({ activity, dialect }: Session, { few }: Amount = {}): RawBuilder<unknown> {
+  const [time, id] = [sql`${activity}.created_at`, sql`${activity}.agent_id`];
+  return few && dialect === "sqlite"
+    ? sql`order by +${time} desc, +${id} desc`
+    : sql`order by ${time} desc, ${id} desc`;
+}
+
+function isBehind(
+  { dialect }: Session,
+  { createdAt, agentId }: Position,
+  { few }: Amount = {},
+): RawBuilder<unknown> {
+  if (dialect === "postgres") {
+    return sql`(created_at, agent_id) < (cast(${createdAt}::text as timestamptz), ${agentId}::uuid)`;
+  }
+  return few
+    ? sql`(+created_at, +agent_id) < (${createdAt}, ${agentId})`
     : sql`(created_at, agent_id) < (${createdAt}, ${agentId})`;
 }
 
@@ -97,6 +112,14 @@ interface StoredActiveItem extends StoredItem {
 const GROUPS = [0, 1, 2] as const;
 const NUMBERS = [sql`0`, sql`1`, sql`2`] as const;
 
+/** A part of what a page is taken from. */
+interface Part {
+  readonly group: (typeof GROUPS)[number];
+  readonly condition: RawBuilder<unknown>;
+  /** Whether it is few rows, found by an index of their own and sorted then; else the index in order is walked. */
+  readonly few: boolean;
+}
+
 /**
  * One statement, so that an activity which moves on while it is read is met in one group. Each group is read by
  * itself, by an index of its own; in one sorted by status the whole table would have to be read and sorted.
@@ -108,16 +131,17 @@ async function activePage(
 ): Promise<ActivityPage> {
   const { dialect } = session;
   const asOf = behind === undefined ? nowText(session) : sql`${behind.asOf}`;
-  const groups = GROUPS.filter((group) => group >= (behind?.group ?? 0)).map((group) => {
-    const wanted = behind === undefined ? isNow(group) : wasThen(session, group, behind);
+  const wanted = behind === undefined ? partsNow() : partsThen(session, behind);
+  const parts = wanted.map((part, index) => {
+    const { group, condition } = part;
     return sql`select * from (
       select ${NUMBERS[group]} as place, cast(${asOf} as text) as as_of, ${itemColumns(session)}
-      from ${session.activity} where ${whereOf(dialect, filter)} and ${wanted}
-      ${newestFirst(session)} limit ${limit + 1}
-    ) as ${sql.ref(`group_${group}`)}`;
+      from ${session.activity} where ${whereOf(dialect, filter)} and ${condition}
+      ${newestFirst(session, part)} limit ${limit + 1}
+    ) as ${sql.ref(`part_${index}`)}`;
   });
   const { rows } = await sql<StoredActiveItem>`
-    select * from (${sql.join(groups, sql` union all `)}) as page
+    select * from (${sql.join(parts, sql` union all `)}) as page
     order by place, created_text desc, agent_id desc limit ${limit + 1}`.execute(session.reads);
   const page = rows.slice(0, limit);
   const last = page.at(-1);
@@ -143,14 +167,18 @@ function nowText(session: Session): RawBuilder<unknown> {
 
 /** As the index over what lives is declared, so that both databases use it. */
 const LIVE = sql`status in ('queued', 'running')`;
+const ENDED = sql`status not in ('queued', 'running')`;
 
-function isNow(group: number): RawBuilder<unknown> {
-  if (group === 2) return sql`status not in ('queued', 'running')`;
-  return sql`${LIVE} and ${group === 0 ? sql`status = 'running'` : sql`status = 'queued'`}`;
+function partsNow(): readonly Part[] {
+  return [
+    { group: 0, condition: sql`${LIVE} and status = 'running'`, few: true },
+    { group: 1, condition: sql`${LIVE} and status = 'queued'`, few: true },
+    { group: 2, condition: ENDED, few: false },
+  ];
 }
 
-/** Whether an activity was in the group when the first page was read, as its times tell, and stands behind the last. */
-function wasThen(session: Session, group: number, behind: ActivePosition): RawBuilder<unknown> {
+/** What was in each group when the first page was read, as the times of the rows tell, and stands behind the last. */
+function partsThen(session: Session, behind: ActivePosition): readonly Part[] {
   const then = session.dialect === "postgres"
     ? sql`cast(${behind.asOf}::text as timestamptz)`
     : sql`${behind.asOf}`;
@@ -158,10 +186,19 @@ function wasThen(session: Session, group: number, behind: ActivePosition): RawBu
   // A run that has gone back to the queue since then still ran.
   const ran = sql`case when started_at <= ${then} and
     (${queuedAt} > ${then} or ${queuedAt} <= started_at) then 1 else 0 end`;
-  const wanted = group === 2
-    ? sql`status not in ('queued', 'running') and (ended_at is null or ended_at <= ${then})`
-    : sql`(${LIVE} or ended_at > ${then}) and ${ran} = ${group === 0 ? sql`1` : sql`0`}`;
-  return group === behind.group
-    ? sql`${wanted} and ${isBehind(session, behind)}`
-    : sql`${wanted} and created_at <= ${then}`;
+  return GROUPS.filter((group) => group >= behind.group).flatMap((group): Part[] => {
+    const few = group < 2;
+    const place = group === behind.group
+      ? isBehind(session, behind, { few })
+      : sql`created_at <= ${then}`;
+    if (!few) {
+      const condition = sql`${ENDED} and (ended_at is null or ended_at <= ${then}) and ${place}`;
+      return [{ group, condition, few }];
+    }
+    const wanted = sql`${ran} = ${group === 0 ? sql`1` : sql`0`} and ${place}`;
+    return [
+      { group, condition: sql`${LIVE} and ${wanted}`, few },
+      { group, condition: sql`${ENDED} and ended_at > ${then} and ${wanted}`, few },
+    ];
+  });
 }

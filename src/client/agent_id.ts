@@ -5,6 +5,7 @@
  */
 import { v5 } from "uuid";
 import { kindOf } from "../task/json_text.ts";
+import { checkOptions } from "../task/known_options.ts";
 import { checkAgentId } from "./enqueue_options.ts";
 
 /** The namespace of keys, made at random for this library. It never changes: ids would. */
@@ -62,6 +63,7 @@ export function agentIdFrom(key: string, options: AgentIdOptions = {}): string {
   if (!key.isWellFormed()) {
     throw new TypeError("Cannot make an id: the key holds half a surrogate pair");
   }
+  checkOptions("make an id", options, ["namespace"]);
   const { namespace } = options;
   const within = namespace === undefined ? NAMESPACE : checkAgentId(namespace, "namespace");
   return v5(key, within);

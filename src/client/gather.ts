@@ -4,8 +4,9 @@
  * @module
  */
 import { kindOf } from "../task/json_text.ts";
+import { checkOptions } from "../task/known_options.ts";
 import { checkSignal } from "../task/signals.ts";
-import type { TaskHandle, TaskWaitOptions } from "./handle.ts";
+import { type TaskHandle, type TaskWaitOptions, WAIT_OPTIONS } from "./handle.ts";
 
 /**
  * The results of handles, in their order.
@@ -56,6 +57,7 @@ export async function gather<const Handles extends readonly TaskHandle[]>(
   handles: Handles,
   options: TaskWaitOptions = {},
 ): Promise<GatheredResults<Handles>> {
+  checkOptions("gather results", options, WAIT_OPTIONS);
   const { timeout, signal } = options;
   checkSignal(signal);
   checkHandles(handles);

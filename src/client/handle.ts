@@ -224,7 +224,8 @@ export function taskHandle<Result>(
 /** How long the row may take to be read once the time to wait is up. */
 const LAST_LOOK_MS = 1_000;
 
-const WAIT_OPTIONS: readonly (keyof TaskWaitOptions)[] = ["timeout", "signal"];
+/** The names of the options of a wait. */
+export const WAIT_OPTIONS: readonly (keyof TaskWaitOptions)[] = ["timeout", "signal"];
 
 class StoredTask<Result> implements TaskHandle<Result> {
   readonly #stores: Stores;

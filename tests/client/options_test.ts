@@ -1,4 +1,4 @@
-import { defineTask, Pool } from "@agentexec/core";
+import { agentIdFrom, defineTask, gather, Pool } from "@agentexec/core";
 import { assertEquals, assertRejects, assertThrows, assertTrue } from "../support/assert.ts";
 import { makeBench } from "./support.ts";
 
@@ -21,6 +21,8 @@ Deno.test("every call with options refuses one that there is none of, by its nam
     [() => Promise.resolve().then(() => client.handle(ping, AN_ID, typo)), "expected metadata"],
     [() => task.result(typo), "timeout, signal"],
     [() => task.wait(typo), "timeout, signal"],
+    [() => gather([task], typo), "timeout, signal"],
+    [() => Promise.resolve().then(() => agentIdFrom("key", typo)), "expected namespace"],
     [() => Promise.resolve().then(() => task.progress(typo)), "expected signal"],
     [() => activity.create({ taskName: "x", ...typo as object }), "taskName, agentId, message"],
     [() => activity.update(record, "x", typo), "expected percentage"],
