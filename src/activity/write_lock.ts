@@ -25,8 +25,10 @@ interface HoldingTask {
 /** What the note says. */
 interface Holder {
   readonly pid: number;
-  /** Absent of the library's own writes. */
+  /** Absent outside any task. */
   readonly task?: HoldingTask;
+  /** Whose transaction it is. */
+  readonly of: "program" | "library";
   /** Since when, in milliseconds of the Unix epoch. */
   readonly since: number;
 }
@@ -36,9 +38,9 @@ export interface WriteLockOptions {
   /** The path of the file. */
   readonly path: string;
   /**
-   * Told in a sentence when a handler has held the lock for 2 s.
+   * Told in a sentence when the program, a handler mostly, has held the lock for 2 s.
    *
-   * @default {undefined} (it is not a handler that holds it)
+   * @default {undefined} (it is the library that holds it)
    */
   readonly onLongLock?: ((text: string) => void) | undefined;
 }
@@ -96,10 +98,12 @@ export class WriteLock {
   holder(): string | undefined {
     const holder = this.#read();
     if (holder === undefined) return undefined;
-    const { pid, task, since } = holder;
+    const { pid, task, of, since } = holder;
     const own = pid === process.pid && task !== undefined &&
       task.agentId === currentTaskOrUndefined()?.agentId;
-    const who = task === undefined ? "the library itself" : `task '${task.name}' (${task.agentId})`;
+    const who = task === undefined
+      ? `the ${of === "program" ? "program" : "library"} itself`
+      : `task '${task.name}' (${task.agentId})`;
     const seconds = Math.max(0, (wallClockMs() - since) / 1_000).toFixed(1);
     return `${who} in process ${pid} has held its write lock for ${seconds} s` +
       (own ? "; inside a transaction use the transaction's own object, not 'db'" : "");
@@ -110,12 +114,15 @@ export class WriteLock {
   }
 
   #tell(): void {
-    const task = this.#held?.task;
     const { path, onLongLock } = this.#options;
-    if (task === undefined || onLongLock === undefined || this.#told) return;
+    if (onLongLock === undefined || this.#told) return;
     this.#told = true;
+    const task = this.#held?.task;
+    const who = task === undefined
+      ? "This program, outside any task,"
+      : `Task '${task.name}' (${task.agentId})`;
     onLongLock(
-      `Task '${task.name}' (${task.agentId}) has held the write lock of sqlite:${path} for ` +
+      `${who} has held the write lock of sqlite:${path} for ` +
         `${
           (this.#heldMs / 1_000).toFixed(1)
         } s, and nobody else can write to it: let a transaction that has ` +
@@ -130,6 +137,7 @@ export class WriteLock {
     const note: Holder = {
       pid: process.pid,
       ...(task === undefined ? {} : { task }),
+      of: this.#options.onLongLock === undefined ? "library" : "program",
       since: wallClockMs() - this.#heldMs,
     };
     this.#noted = quietly(() => {

@@ -154,7 +154,11 @@ Deno.test("whoever uses the database beside its own write transaction is told so
     await write(transaction, 1);
     const error = await assertRejects(() => write(handlers.db, 2), ConnectionError);
     assertEquals(error.retryable, true);
-    assertMatch(error.message, /^Cannot use the database at sqlite:.*has held its write lock/);
+    assertMatch(
+      error.message,
+      /^Cannot use the database at sqlite:.*: the program itself in process \d+ has held its write lock/,
+    );
+    assertMatch(handlers.long.join(), /^This program, outside any task, has held the write lock/);
   });
   assertEquals(await read(handlers.db), 1);
 });
