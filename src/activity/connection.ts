@@ -6,6 +6,7 @@
 import { type Dialect, Kysely, PostgresDialect } from "kysely";
 import { type DatabaseAddress, socketOf, sqliteFiles } from "../addresses.ts";
 import type { Database } from "../task/context.ts";
+import type { Acquire } from "./acquire.ts";
 import { GuardedPool } from "./postgres_pool.ts";
 import { sqliteDialect } from "./sqlite.ts";
 
@@ -33,6 +34,12 @@ export interface OpenOptions {
    */
   readonly idleMs?: number | undefined;
   /**
+   * How a connection is waited for.
+   *
+   * @default {undefined} (on Postgres for as long as the statements before it take, on SQLite for 10 s)
+   */
+  readonly acquire?: Acquire | undefined;
+  /**
    * SQLite: told in a sentence when a handler has held the write lock for 2 s.
    *
    * @default {undefined} (the connections are the library's own)
@@ -48,11 +55,13 @@ export function openDatabase(address: DatabaseAddress, options: OpenOptions = {}
 
 /** The library's own dialect for the address. */
 export function dialectOf(address: DatabaseAddress, options: Omit<OpenOptions, "db">): Dialect {
-  const { connections = 1, statementMs = 600_000, idleMs = 30_000, onLongLock } = options;
-  if (address.kind === "sqlite") return sqliteDialect(address.path, { connections, onLongLock });
+  const { connections = 1, statementMs = 600_000, idleMs = 30_000, acquire, onLongLock } = options;
+  if (address.kind === "sqlite") {
+    return sqliteDialect(address.path, { connections, acquire, onLongLock });
+  }
   return new PostgresDialect({
     // Made at first use: reading the file of a certificate authority may fail.
-    pool: async () => await new GuardedPool(address, { connections, statementMs, idleMs }),
+    pool: async () => await new GuardedPool(address, { connections, statementMs, idleMs, acquire }),
   });
 }
 

@@ -7,12 +7,14 @@
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
+import type { Duplex } from "node:stream";
 import type { PostgresPool, PostgresPoolClient, PostgresQueryResult } from "kysely";
 // @ts-types="@types/pg"
 import { Client, type ClientConfig, Connection, Pool, type PoolClient } from "pg";
 import { after, settlesWithin, withDeadline } from "../clock.ts";
-import type { PostgresAddress } from "../addresses.ts";
+import { type PostgresAddress, showDatabase } from "../addresses.ts";
 import { ConnectionError } from "../errors.ts";
+import { type Acquire, noneFree } from "./acquire.ts";
 import { DatabaseTimeout } from "./failure.ts";
 
 /** How long making a connection may take. */
@@ -38,6 +40,8 @@ export interface PoolOptions {
   readonly statementMs: number;
   /** How long an unused connection is kept, in milliseconds; 0 for ever. */
   readonly idleMs: number;
+  /** How a connection is waited for; undefined for as long as the statements before it take. */
+  readonly acquire?: Acquire | undefined;
 }
 
 /** A pool of connections for Kysely's `PostgresDialect`. */
@@ -46,13 +50,15 @@ export class GuardedPool implements PostgresPool {
   readonly options: object = {};
   readonly #pool: Pool;
   readonly #clients = new Set<PlainClient>();
-  readonly #statementMs: number;
+  readonly #address: PostgresAddress;
+  readonly #options: PoolOptions;
   readonly #waiting = new Set<(error: Error) => void>();
   #ending: Promise<void> | undefined;
 
   /** Makes no connection. */
   constructor(address: PostgresAddress, options: PoolOptions) {
-    this.#statementMs = options.statementMs;
+    this.#address = address;
+    this.#options = options;
     const clients = this.#clients;
     const config = configOf(address);
     class OwnClient extends PlainClient {
@@ -75,16 +81,26 @@ export class GuardedPool implements PostgresPool {
   connect(): Promise<PostgresPoolClient> {
     if (this.#ending !== undefined) return Promise.reject(closed());
     return new Promise((resolve, reject) => {
-      // A pool that ends forgets those who wait.
-      this.#waiting.add(reject);
-      this.#pool.connect().then((client) => {
-        if (this.#waiting.delete(reject)) {
-          resolve(new GuardedClient(client as PoolClient & PlainClient, this.#statementMs));
-        } else client.release();
-      }, (error) => {
-        this.#waiting.delete(reject);
+      let stop = () => {};
+      const fail = (error: Error) => {
+        stop();
+        this.#waiting.delete(fail);
         reject(error);
-      });
+      };
+      // A pool that ends forgets those who wait.
+      this.#waiting.add(fail);
+      const { acquire, connections } = this.#options;
+      if (acquire !== undefined) {
+        const address = showDatabase(this.#address);
+        stop = after(acquire.ms, () => fail(noneFree(acquire, { address, connections })));
+      }
+      this.#pool.connect().then((client) => {
+        stop();
+        if (this.#waiting.delete(fail)) {
+          const { statementMs } = this.#options;
+          resolve(new GuardedClient(client as PoolClient & PlainClient, statementMs));
+        } else client.release();
+      }, fail);
     });
   }
 
@@ -94,8 +110,7 @@ export class GuardedPool implements PostgresPool {
   }
 
   async #end(): Promise<void> {
-    for (const reject of this.#waiting) reject(closed());
-    this.#waiting.clear();
+    for (const fail of [...this.#waiting]) fail(closed());
     let ended = false;
     const ending = this.#pool.end().then(() => {
       ended = true;
@@ -187,15 +202,15 @@ interface Inside {
     options?: string | undefined;
     replication?: undefined;
   };
-  readonly connection: { readonly stream: { destroy(error?: Error): void } };
+  readonly connection: Connection & InsideConnection;
   readonly processID: number | null;
   readonly secretKey: number | null;
 }
 
 /** What of a `pg` connection has no types. */
 interface InsideConnection {
-  readonly stream: { destroy(error?: Error): void };
-  connect(port: number, host: string): void;
+  readonly stream: Duplex;
+  connect(portOrPath: number | string, host?: string): void;
   requestSsl(): void;
   cancel(processID: number, secretKey: number): void;
 }
@@ -225,6 +240,7 @@ class PlainClient extends Client {
     inside.connectionParameters.binary = undefined;
     inside.connectionParameters.options = config.options;
     inside.connectionParameters.replication = undefined;
+    reportThrown(inside.connection);
     // A connection that breaks in use says so to its statement; without a listener it would also end the
     // process.
     this.on("error", () => {});
@@ -244,12 +260,12 @@ class PlainClient extends Client {
     // A connection that is still being made runs no statement.
     if (processID === null || secretKey === null) return Promise.resolve();
     const { host = "", port = 0, ssl } = this.#config;
-    const connection = new Connection({ ssl } as object);
-    const inside = connection as unknown as InsideConnection;
+    const connection = new Connection({ ssl } as object) as Connection & InsideConnection;
+    reportThrown(connection);
     return new Promise((resolve) => {
       const done = () => {
         stop();
-        inside.stream.destroy();
+        connection.stream.destroy();
         resolve();
       };
       const stop = after(withinMs, done);
@@ -257,12 +273,28 @@ class PlainClient extends Client {
       connection.once("end", done);
       // An outage ends the statement by itself.
       connection.on("error", done);
-      const cancel = () => inside.cancel(processID, secretKey);
-      connection.once("connect", () => ssl ? inside.requestSsl() : cancel());
+      const cancel = () => connection.cancel(processID, secretKey);
+      connection.once("connect", () => ssl ? connection.requestSsl() : cancel());
       connection.once("sslconnect", cancel);
-      inside.connect(port, host);
+      if (host.startsWith("/")) connection.connect(`${host}/.s.PGSQL.${port}`);
+      else connection.connect(port, host);
     });
   }
+}
+
+/**
+ * Lets a connection say by its event what its socket throws, as Deno's does for a Unix socket that is not granted: `pg`
+ * would report it, and five seconds later end the process by an error that nobody listens for.
+ */
+function reportThrown(connection: Connection & InsideConnection): void {
+  const connect = connection.connect.bind(connection);
+  connection.connect = (portOrPath, host) => {
+    try {
+      connect(portOrPath, host);
+    } catch (error) {
+      queueMicrotask(() => connection.emit("error", error));
+    }
+  };
 }
 
 function configOf(address: PostgresAddress): ClientConfig {

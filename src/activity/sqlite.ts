@@ -19,6 +19,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError, TransactionConflictError } from "../errors.ts";
 import { CUT_OFF, loadSqlite, OpenedFile, SQLITE_BUSY, sqliteCodeOf } from "../sqlite.ts";
+import { type Acquire, noneFree, OWN } from "./acquire.ts";
 import { DatabaseTimeout, toConnectionError } from "./failure.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 import { mayWrite, readOnlyError } from "./sqlite_statements.ts";
@@ -26,8 +27,6 @@ import { WriteLock } from "./write_lock.ts";
 
 /** How long a statement waits for another connection's write. */
 const BUSY_MS = 5_000;
-/** How long a handler waits for one of the connections. */
-const ACQUIRE_MS = 10_000;
 /** Short, as others may write with hardly a break: whoever looks seldom then finds the lock taken for seconds. */
 const LONGEST_PAUSE_MS = 8;
 
@@ -39,6 +38,12 @@ export interface SqliteOptions {
    * @default {1}
    */
   readonly connections?: number | undefined;
+  /**
+   * How a connection is waited for.
+   *
+   * @default {OWN}
+   */
+  readonly acquire?: Acquire | undefined;
   /**
    * Told in a sentence when a handler holds the write lock for 2 s. Given, the connections are handlers': their errors
    * say it all, as nobody adds to them.
@@ -113,12 +118,15 @@ class PatientDriver implements Driver {
 
   async acquireConnection(): Promise<DatabaseConnection> {
     const most = this.#options.connections ?? 1;
-    const giveUpAt = monotonicMs() + ACQUIRE_MS;
+    const { acquire = OWN } = this.#options;
+    const giveUpAt = monotonicMs() + acquire.ms;
     for (;;) {
       const free = this.#free.pop();
       if (free !== undefined) return free;
       if (this.#all.length + this.#opening < most) return await this.#open();
-      if (!await this.#freed(giveUpAt - monotonicMs())) throw this.#noneFree(most);
+      if (!await this.#freed(giveUpAt - monotonicMs())) {
+        throw noneFree(acquire, { address: `sqlite:${this.#path}`, connections: most });
+      }
     }
   }
 
@@ -195,16 +203,6 @@ class PatientDriver implements Driver {
     const place = this.#waiting.indexOf(call);
     if (place >= 0) this.#waiting.splice(place, 1);
     return freed.signal.aborted;
-  }
-
-  #noneFree(most: number): ConnectionError {
-    return new ConnectionError(
-      `Cannot use the database at sqlite:${this.#path}: all ${most} connections of this process's handlers have been ` +
-        `in use for ${
-          ACQUIRE_MS / 1_000
-        } s; keep transactions short, or raise the option 'databasePoolSize'`,
-      { retryable: true },
-    );
   }
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Dialect } from "kysely";
+import { PROGRAM } from "../activity/acquire.ts";
 import { dialectOf } from "../activity/connection.ts";
 import { deferredKysely } from "../activity/deferred_dialect.ts";
 import { ActivityStore } from "../activity/store.ts";
@@ -267,7 +268,11 @@ export class Stores {
   #dialect(): Dialect | undefined {
     if (this.#replacement !== undefined) return this.#replacement.dialect;
     if (isDeclaring()) return undefined;
-    return dialectOf(this.databaseAddress, { connections: OWN_CONNECTIONS, onLongLock: warn });
+    return dialectOf(this.databaseAddress, {
+      connections: OWN_CONNECTIONS,
+      acquire: PROGRAM,
+      onLongLock: warn,
+    });
   }
 
   async #prepareDatabase(): Promise<void> {

@@ -60,6 +60,15 @@ export interface PoolOptions extends ClientOptions {
    */
   readonly concurrency?: number;
   /**
+   * How many connections to the database the handlers of one worker share as `db`, 1 to 1,000; the library's own come
+   * on top. One that finds none free for 10 s gets a `ConnectionError`. A transaction holds one from its beginning to
+   * its end, and what runs on `db` itself meanwhile needs another. Says nothing of connections that the option `db`
+   * makes: those have a number and a limit of their own.
+   *
+   * @default {2 × concurrency, at most 10}
+   */
+  readonly databasePoolSize?: number;
+  /**
    * The module that declares the pool's tasks in the workers, as a URL or a path.
    *
    * @default {Deno.mainModule}
@@ -147,12 +156,16 @@ export interface PoolOptions extends ClientOptions {
   readonly workerDatabaseUrl?: string;
 }
 
+/** The most connections of one worker's handlers where the program says nothing: a server has a hundred in all. */
+const STANDARD_POOL_SIZE = 10;
+
 /** The options of a pool that are not its client's. */
 export const POOL_OPTIONS: readonly (keyof PoolOptions)[] = [
   "name",
   "permissions",
   "numWorkers",
   "concurrency",
+  "databasePoolSize",
   "entrypoint",
   "config",
   "denoArgs",
@@ -181,6 +194,8 @@ export interface PoolSettings {
   readonly numWorkers: number;
   /** How many tasks one of them runs at once. */
   readonly concurrency: number;
+  /** How many connections its handlers share. */
+  readonly databasePoolSize: number;
   /** The module that declares the tasks. */
   readonly entrypoint: string | undefined;
   /** The configuration file. */
@@ -228,6 +243,7 @@ export function resolvePoolOptions(given: PoolOptions): PoolSettings {
     const value = options[option] as Duration | undefined;
     return value === undefined ? standardMs : toMilliseconds(value, option);
   };
+  const concurrency = count("concurrency", options.concurrency, 10_000, 1);
   return {
     name,
     queueName,
@@ -235,7 +251,13 @@ export function resolvePoolOptions(given: PoolOptions): PoolSettings {
     numWorkers: options.numWorkers === undefined
       ? count("AGENTEXEC_NUM_WORKERS", CONF.numWorkers, 1_000)
       : count("numWorkers", options.numWorkers, 1_000),
-    concurrency: count("concurrency", options.concurrency, 10_000, 1),
+    concurrency,
+    databasePoolSize: count(
+      "databasePoolSize",
+      options.databasePoolSize,
+      1_000,
+      Math.min(2 * concurrency, STANDARD_POOL_SIZE),
+    ),
     entrypoint: place("entrypoint", given.entrypoint),
     config: place("config", options.config),
     denoArgs: denoArguments(options.denoArgs),

@@ -143,6 +143,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
       tablePrefix: parts.tablePrefix,
       messages: parts.messages,
       concurrency: settings.concurrency,
+      databasePoolSize: settings.databasePoolSize,
       maxResultBytes: settings.maxResultBytes,
       storeContext: parts.storeContext,
       ungranted: environment.ungranted,

@@ -33,6 +33,8 @@ export interface BootRecord {
   readonly messages: ActivityMessages;
   /** How many tasks at once. */
   readonly concurrency: number;
+  /** How many connections to the database the handlers share. */
+  readonly databasePoolSize: number;
   /** The lease of a claim, in milliseconds. */
   readonly leaseMs: number;
   /** The most bytes of a result. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { HANDLERS } from "../activity/acquire.ts";
 import { openDatabase } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
@@ -196,7 +197,8 @@ class Worker {
     const declared = declaredPools().get(this.#boot.pool);
     this.#handlerDatabase ??= openDatabase(this.#boot.database, {
       ...(declared?.openDatabase === undefined ? {} : { db: declared.openDatabase }),
-      connections: 2,
+      connections: this.#boot.databasePoolSize,
+      acquire: HANDLERS,
       onLongLock: (text) => workerLogger().warn(text),
     });
     return this.#handlerDatabase;

@@ -1,4 +1,5 @@
 import { type ControlledTransaction, sql } from "kysely";
+import { HANDLERS } from "../../src/activity/acquire.ts";
 import { openDatabase } from "../../src/activity/connection.ts";
 import type { ActivityStatus } from "../../src/activity/activity.ts";
 import { parseDatabaseUrl } from "../../src/addresses.ts";
@@ -247,7 +248,7 @@ Deno.test("a statement that is given up is canceled on the server, also behind P
   await assertCanceled(bouncer.url, database.url);
 });
 
-Deno.test("a statement that is given up is canceled on a server with TLS, over TLS", async () => {
+Deno.test("a statement that is given up is canceled over TLS where its connection is", async () => {
   await using certificates = await makeCertificates();
   await using server = await startPostgres();
   const data = `${server.dir}/data`;
@@ -271,6 +272,38 @@ Deno.test("a statement that is given up is canceled on a server with TLS, over T
   );
 });
 
+Deno.test("a statement that is given up is canceled over a Unix socket where its connection is one, if that is granted", async () => {
+  await using server = await startPostgres();
+  const socket = `${server.dir}/data/.s.PGSQL.${server.port}`;
+  const url = `postgres://postgres@/postgres?host=${server.dir}/data&port=${server.port}`;
+  const other = openDatabase(parseDatabaseUrl({ value: server.url, source: "the test" }), {
+    connections: 2,
+  });
+  await sql`create table things (id int)`.execute(other);
+  const transaction = await other.startTransaction().execute();
+  await sql`lock table things in access exclusive mode`.execute(transaction);
+  const run = async (net: string) => {
+    const { code, stdout } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "--quiet", "--no-prompt", "--cached-only", `--allow-net=${net}`],
+        ...[`--allow-read=${socket}`, `--allow-write=${socket}`],
+        new URL("fixtures/give_up.ts", import.meta.url).pathname,
+        url,
+      ],
+      stdin: "null",
+      stderr: "null",
+    }).output();
+    return [code, new TextDecoder().decode(stdout)];
+  };
+  assertEquals(await run(`unix:${socket}`), [0, "given up\n"]);
+  const { rows } = await sql`select query from pg_stat_activity where wait_event_type = 'Lock'`
+    .execute(other);
+  assertEquals(rows, []);
+  assertEquals(await run("127.0.0.1:1"), [0, "refused\n"]);
+  await transaction.rollback().execute();
+  await other.destroy();
+});
+
 Deno.test("a store that is closed in the middle of a statement leaves none on the server", async () => {
   await using bench = await Bench.make(contract);
   const id = await bench.task();
@@ -286,4 +319,28 @@ Deno.test("a store that is closed in the middle of a statement leaves none on th
   await within(store.close(), { what: "the store to close" });
   await within(Promise.all(calls), { what: "the calls to end" });
   await waitFor(async () => await others.waiting() === 0, { what: "the server to be rid of them" });
+});
+
+Deno.test("a call that finds no connection free gets an error that names the option, and takes none away", async () => {
+  await using database = await sharedPostgres().freshDatabase();
+  const address = parseDatabaseUrl({ value: database.url, source: "the test" });
+  const db = openDatabase(address, { connections: 1, acquire: { ...HANDLERS, ms: 300 } });
+  const transaction = await db.startTransaction().execute();
+  for (let call = 0; call < 3; call++) {
+    const error = await assertRejects(() => sql`select 1`.execute(db), ConnectionError);
+    assertTrue(error.retryable && error.message.includes("'databasePoolSize'"), error.message);
+  }
+  await transaction.commit().execute();
+  await within(sql`select 1`.execute(db), { what: "the next call" });
+  await db.destroy();
+});
+
+Deno.test("connections that are closed end those who wait for one, and leave no timer", async () => {
+  await using database = await sharedPostgres().freshDatabase();
+  const address = parseDatabaseUrl({ value: database.url, source: "the test" });
+  const db = openDatabase(address, { connections: 1, acquire: { ...HANDLERS, ms: 600_000 } });
+  await db.startTransaction().execute();
+  const waits = assertRejects(() => sql`select 1`.execute(db), ConnectionError);
+  await within(db.destroy(), { what: "the connections to be closed" });
+  await within(waits, { what: "the call to end" });
 });

@@ -1,6 +1,7 @@
 import { sql } from "kysely";
 import type { Database } from "@agentexec/core";
 import { DatabaseSync } from "node:sqlite";
+import { HANDLERS } from "../../src/activity/acquire.ts";
 import { openDatabase } from "../../src/activity/connection.ts";
 import { AgentexecError, ConnectionError, TransactionConflictError } from "../../src/errors.ts";
 import { Bench, newRow } from "../contract/activity/bench.ts";
@@ -13,7 +14,11 @@ const contract = { name: "SQLite", ground: sqliteGround };
 /** A database as a worker gives it to its handlers, with a counter in it. */
 async function handlersDatabase({ ground: { address } }: Bench, connections = 3) {
   const long: string[] = [];
-  const db = openDatabase(address, { connections, onLongLock: (text) => long.push(text) });
+  const db = openDatabase(address, {
+    connections,
+    acquire: HANDLERS,
+    onLongLock: (text) => long.push(text),
+  });
   await sql`create table if not exists counter (n integer)`.execute(db);
   await sql`insert into counter (n) select 0 where not exists (select 1 from counter)`.execute(db);
   return { db, long, [Symbol.asyncDispose]: () => db.destroy() };

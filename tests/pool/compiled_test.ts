@@ -62,6 +62,7 @@ async function startCompiled(
     tablePrefix: "agentexec_",
     messages: activityMessages(),
     concurrency: 1,
+    databasePoolSize: 2,
     leaseMs: 30_000,
     maxResultBytes: 1_048_576,
     storeContext: true,
