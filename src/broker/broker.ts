@@ -407,9 +407,12 @@ export interface Queue {
   /** Strikes the supervisor off, with all its workers. What they own stays claimed until its lease ends. */
   deregister(supervisorId: string): Promise<void>;
   /**
-   * Takes the claims of lapsed owners away, and lapsed supervisors off the registry. Does nothing until this
-   * connection has been unbroken for 5 s, or for one whole lease where that is shorter, nor for a supervisor that is
-   * not registered. From the second lapse on a task waits 2^n s, at most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
+   * Takes dead supervisors off the registry, and the claims of their workers away. Dead is whose registration this
+   * process has itself seen unchanged, in the replies to `renew`, for a whole lease of that registration by its own
+   * monotonic clock, if the lease has ended by the broker's clock too, or for two leases whatever that says: a clock that
+   * is set forward kills nobody, and one that is set back keeps nobody alive. Claims whose supervisor is not registered
+   * are taken when their lease has ended. Does nothing until this connection has been unbroken for 5 s, or for one whole
+   * lease where that is shorter, nor for a supervisor that is not registered. From the second lapse on a task waits 2^n s, at most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
    */
   sweep(
     options: { readonly supervisorId: string; readonly leaseMs: number },

@@ -8,6 +8,7 @@ import {
   LONG_LEASE,
   only,
   register,
+  sweepUntilTaken,
   task,
 } from "../contract/broker/bench.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
@@ -271,3 +272,31 @@ for (const [type, ...command] of [["list", "RPUSH"], ["string", "SET"], ["set", 
     },
   );
 }
+
+contractTest(
+  contract,
+  "a supervisor of a version that counts no renewals is missed when it renews itself no more",
+  async (queue, bench) => {
+    await using redis = await rawRedis(sharedRedisUrl());
+    const [older, sweeper] = [crew(), crew()];
+    await register(queue, older);
+    await queue.enqueue([task()]);
+    const one = await claimOne(queue, older.workerIds[0]);
+    await redis.send("DEL", `{${bench.name}}:renewals`);
+    const { supervisorId } = sweeper;
+    // Its lease has ended by the clock, which was set forward, and it renews as often as the sweeper looks.
+    const until = performance.now() + 1_000;
+    await waitFor(async () => {
+      await redis.send(
+        "ZADD",
+        `{${bench.name}}:supervisors`,
+        `${performance.now()}`,
+        older.supervisorId,
+      );
+      await register(queue, sweeper, 300);
+      assertEquals(await queue.sweep({ supervisorId, leaseMs: 300 }), []);
+      return performance.now() > until;
+    }, { what: "a second to pass" });
+    assertEquals(only(await sweepUntilTaken(queue, sweeper)).id, one.id);
+  },
+);

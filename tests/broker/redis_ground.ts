@@ -6,6 +6,7 @@
 import { openBroker } from "../../src/broker/open_broker.ts";
 import { parseBrokerUrl } from "../../src/addresses.ts";
 import type { BrokerContract } from "../contract/broker_contract.ts";
+import { stepClock } from "../support/clock_steps.ts";
 import { sharedRedisUrl } from "../support/servers.ts";
 import { auditQueue } from "./audit.ts";
 import { keysOf, rawRedis } from "./raw_redis.ts";
@@ -28,6 +29,7 @@ export function redisContract(name: string): BrokerContract {
           const keys = await keysOf(redis, queue);
           if (keys.length > 0) await redis.send("DEL", ...keys);
         },
+        stepClock: (queue, ms) => stepClock(url, queue, ms),
         audit: (queue) => auditQueue(redis, queue),
         [Symbol.asyncDispose]: () => redis[Symbol.asyncDispose](),
       };

@@ -6,6 +6,7 @@
 import { parseBrokerUrl } from "../../src/addresses.ts";
 import { openBroker } from "../../src/broker/open_broker.ts";
 import type { BrokerContract } from "../contract/broker_contract.ts";
+import { stepClock } from "../support/clock_steps.ts";
 import { auditSqlite, rawSqlite } from "./sqlite_audit.ts";
 
 const TABLES_OF_A_QUEUE = [
@@ -37,6 +38,7 @@ export function sqliteContract(name: string): BrokerContract {
           }
           return Promise.resolve();
         },
+        stepClock: (queue, ms) => stepClock(url, queue, ms),
         audit(queue) {
           using database = rawSqlite(path);
           auditSqlite(database, queue);

@@ -20,6 +20,8 @@ export interface TestPool extends AsyncDisposable {
   readonly brokerUrl: string;
   /** Its database. */
   readonly databaseUrl: string;
+  /** What another program on the same stores needs to be granted for them. */
+  readonly flags: readonly string[];
 }
 
 /** The fixture programs, as URLs. */
@@ -52,6 +54,7 @@ export async function makePool(
     },
     brokerUrl,
     databaseUrl,
+    flags: stores.flags,
     async [Symbol.asyncDispose]() {
       await pool.shutdown({ timeout: { seconds: 0 } });
       await pool.close();

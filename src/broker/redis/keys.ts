@@ -10,6 +10,7 @@
  * | `{Q}:owner:<workerId>` | set | ids that the worker holds |
  * | `{Q}:owner:<supervisorId>` | set | ids that struck-off workers left to their supervisor |
  * | `{Q}:supervisors` | zset | supervisorId → end of its lease, ms |
+ * | `{Q}:renewals` | hash | supervisorId → `<count of its renewals>:<its lease, ms>`: tells that it lives, whatever the clock says |
  * | `{Q}:swept` | zset | supervisorId → when it was swept, ms; how it learns of it |
  * | `{Q}:workers` | hash | workerId → supervisorId |
  * | `{Q}:ready:<workerId>` | string | what the worker said when it was ready; expires |
@@ -39,7 +40,7 @@ local TASK, OWNER, READY = PREFIX .. 'task:', PREFIX .. 'owner:', PREFIX .. 'rea
 local CLAIMS, DELAYED, WAKE, TOKEN = PREFIX .. 'claims', PREFIX .. 'delayed', PREFIX .. 'wake', PREFIX .. 'token'
 local SUPERVISORS, WORKERS, SWEPT = PREFIX .. 'supervisors', PREFIX .. 'workers', PREFIX .. 'swept'
 local BROKER, FOREIGN, FOREIGN_BEFORE = PREFIX .. 'broker', PREFIX .. 'foreign', PREFIX .. 'foreign:before'
-local ORPHANS, MENDER = PREFIX .. 'orphans', PREFIX .. 'mender'
+local ORPHANS, MENDER, RENEWALS = PREFIX .. 'orphans', PREFIX .. 'mender', PREFIX .. 'renewals'
 local CANCELED, NEWER = PREFIX .. 'canceled', PREFIX .. 'newer'
 local ENDED = PREFIX .. 'ended:'
 `;

@@ -24,6 +24,7 @@ import type {
   Unsubscribe,
   Whereabouts,
 } from "../broker.ts";
+import { RegistrationWatch } from "../registration_watch.ts";
 import type { RedisCommands } from "./connection.ts";
 import { channelOf } from "./keys.ts";
 import { Mender, type MendOptions } from "./mender.ts";
@@ -42,7 +43,7 @@ import { reassertClaim } from "./scripts/reassert.ts";
 import { releaseClaim } from "./scripts/release.ts";
 import { strikeWorker } from "./scripts/remove_worker.ts";
 import { renewSupervisor } from "./scripts/renew.ts";
-import { serverTime, sweepLapsed } from "./scripts/sweep.ts";
+import { sweepLapsed } from "./scripts/sweep.ts";
 import { takeToken } from "./scripts/token.ts";
 import { findTasks } from "./scripts/whereabouts.ts";
 import { readUnserved } from "./scripts/unserved.ts";
@@ -62,9 +63,8 @@ export interface QueueParts {
 }
 
 /**
- * How long contact has to have been unbroken before anything is swept. Every supervisor that lives is back within 2 s
- * of the broker's own return, and renews every second, so that what has still lapsed by then is nobody's. A whole
- * lease of 30 s would keep the tasks of a host that died from the one that is started in its place.
+ * How long contact has to have been unbroken before a claim is swept whose supervisor is not registered: every one that
+ * lives is back, and registered again, within 2 s of the broker's own return.
  */
 const SWEEP_CONTACT_MS = 5_000;
 
@@ -75,6 +75,7 @@ export class RedisQueue implements Queue {
   readonly #subscriptions: Subscriptions;
   readonly #waiter: Waiter;
   readonly #mender: Mender;
+  readonly #watch = new RegistrationWatch();
   /** What is written where Redis lost its data, so that all who opened the queue before still agree. */
   #brokerId: string = crypto.randomUUID();
 
@@ -174,12 +175,14 @@ export class RedisQueue implements Queue {
     },
   ): Promise<Renewal> {
     const brokerId = this.#brokerId;
-    return await renewSupervisor(this.#redis, this.name, {
+    const { renewal, registrations } = await renewSupervisor(this.#redis, this.name, {
       supervisorId,
       workerIds,
       leaseMs,
       brokerId,
     });
+    this.#watch.observe(registrations, this.#redis.contactMs);
+    return renewal;
   }
 
   async removeWorker(workerId: string): Promise<readonly OwnedClaim[]> {
@@ -193,14 +196,12 @@ export class RedisQueue implements Queue {
   async sweep(
     options: { readonly supervisorId: string; readonly leaseMs: number },
   ): Promise<readonly SweptClaim[]> {
+    const { leaseMs } = options;
+    const { contactMs } = this.#redis;
     // Until then others may have been cut off as this one was, and not have come back yet.
-    const redis = this.#redis;
-    const enoughMs = Math.min(options.leaseMs, SWEEP_CONTACT_MS);
-    if (redis.contactMs < enoughMs) return [];
-    const time = await serverTime(redis, this.name);
-    // An answer that came late is a break in contact too.
-    if (redis.contactMs < enoughMs) return [];
-    return await sweepLapsed(redis, this.name, { ...options, time });
+    if (contactMs < Math.min(leaseMs, SWEEP_CONTACT_MS)) return [];
+    const dead = this.#watch.dead({ contactMs, leaseMs });
+    return await sweepLapsed(this.#redis, this.name, { ...options, dead });
   }
 
   async mend(options: MendOptions): Promise<void> {

@@ -11,7 +11,13 @@ import { IncompatibleError } from "../../errors.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** The version of the tables that this version of the library makes. */
-const SCHEMA = 1;
+const SCHEMA = 2;
+
+/** What version 2 added: that a supervisor lives shows whatever the clock says. */
+const ADDED = `
+alter table agentexec_broker_supervisor add column renewals integer;
+alter table agentexec_broker_supervisor add column lease_ms integer;
+`;
 
 const TABLES = `
 create table if not exists agentexec_broker_schema (
@@ -63,6 +69,8 @@ create table if not exists agentexec_broker_supervisor (
   id text not null,
   lease integer not null,
   swept integer,            -- when it was taken for dead; it is kept for a while, so that it can learn of it
+  renewals integer,         -- how often it has renewed itself; null where an older version does not count
+  lease_ms integer,         -- how long its lease is
   primary key (queue, id)
 ) without rowid;
 create table if not exists agentexec_broker_worker (
@@ -109,6 +117,7 @@ export function prepareSchema(transaction: Transaction, address: string): void {
         `later, this version has ${SCHEMA}, update it`,
     );
   }
+  if (row !== undefined && row.version < SCHEMA) transaction.script(ADDED);
   // Also where nothing changes: a file that cannot be written is told when it is opened, not at the first task.
   transaction.run("update agentexec_broker_schema set version = max(version, ?)", SCHEMA);
 }

@@ -26,6 +26,7 @@ import type {
   Whereabouts,
 } from "../broker.ts";
 import { checkToken } from "../checks.ts";
+import { RegistrationWatch } from "../registration_watch.ts";
 import type { Changes } from "./changes.ts";
 import { claimTasks, hasWork } from "./claiming.ts";
 import type { DatabaseFile } from "./database_file.ts";
@@ -44,7 +45,10 @@ import {
 
 /** The longest wait. */
 const LONGEST_WAIT_MS = 5_000;
-/** How long contact has to have been unbroken before anything is swept: who lives has renewed itself by then. */
+/**
+ * How long contact has to have been unbroken before a claim is swept whose supervisor is not registered: every one that
+ * lives has registered itself by then.
+ */
 const SWEEP_CONTACT_MS = 5_000;
 
 /** What a queue shares with the others of its broker. */
@@ -64,6 +68,7 @@ export class SqliteQueue implements Queue {
   readonly #changes: Changes;
   readonly #subscriptions: Subscriptions;
   readonly #closed = new AbortController();
+  readonly #watch = new RegistrationWatch();
   /** What is written where the file was lost, so that all who opened the queue before still agree. */
   #brokerId: string = crypto.randomUUID();
 
@@ -249,10 +254,12 @@ export class SqliteQueue implements Queue {
     },
   ): Promise<Renewal> {
     const renewing = { queue: this.name, brokerId: this.#brokerId, ...options };
-    return await this.#file.write(
+    const { renewal, registrations } = await this.#file.write(
       { doing: `renew the supervisor of '${this.name}'` },
       (transaction) => renewSupervisor(transaction, renewing),
     );
+    this.#watch.observe(registrations, this.#file.contactMs);
+    return renewal;
   }
 
   async removeWorker(workerId: string): Promise<readonly OwnedClaim[]> {
@@ -272,11 +279,13 @@ export class SqliteQueue implements Queue {
   async sweep(
     options: { readonly supervisorId: string; readonly leaseMs: number },
   ): Promise<readonly SweptClaim[]> {
-    const enoughMs = Math.min(options.leaseMs, SWEEP_CONTACT_MS);
+    const { leaseMs } = options;
     return await this.#file.write({ doing: `sweep '${this.name}'` }, (transaction) => {
       // Asked with the lock in hand: who had to wait for it long may be the first of many.
-      if (this.#file.contactMs < enoughMs) return [];
-      return sweepLapsed(transaction, { queue: this.name, ...options });
+      const { contactMs } = this.#file;
+      if (contactMs < Math.min(leaseMs, SWEEP_CONTACT_MS)) return [];
+      const dead = this.#watch.dead({ contactMs, leaseMs });
+      return sweepLapsed(transaction, { queue: this.name, ...options, dead });
     });
   }
 

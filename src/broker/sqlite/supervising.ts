@@ -4,6 +4,7 @@
  * @module
  */
 import { LAPSE_LIMIT, type OwnedClaim, type Renewal, SWEPT, type SweptClaim } from "../broker.ts";
+import type { Registration } from "../registration_watch.ts";
 import { openQueue } from "./entering.ts";
 import {
   CLAIM_COLUMNS,
@@ -34,8 +35,45 @@ export interface Renewing {
   readonly leaseMs: number;
 }
 
+/** The reply, and who else is registered. */
+export interface Renewed {
+  /** The reply to the supervisor. */
+  readonly renewal: Renewal;
+  /** Everybody in the registry. */
+  readonly registrations: readonly Registration[];
+}
+
+interface RegistrationRow {
+  readonly id: string;
+  readonly mark: string;
+  readonly leaseMs: number | null;
+  readonly lapsed: number;
+}
+
+/** Changes with each renewal; older versions do not count theirs, so that the end of the lease has to tell. */
+const MARK = "coalesce(cast(renewals as text), '@' || lease)";
+/** Whether nobody renews a claim: its owner's supervisor is not registered. */
+const IS_NOBODYS = `not exists (
+  select 1 from agentexec_broker_supervisor as s where s.queue = t.queue and s.swept is null
+    and t.owner >= s.id || '/' and t.owner < s.id || '0'
+)`;
+
+function registrationsOf(transaction: Transaction, queue: string): readonly Registration[] {
+  return transaction.all<RegistrationRow>(
+    `select id, ${MARK} as mark, lease_ms as leaseMs, lease <= ? as lapsed
+    from agentexec_broker_supervisor where queue = ? and swept is null`,
+    transaction.now,
+    queue,
+  ).map(({ id, mark, leaseMs, lapsed }) => ({
+    id,
+    mark,
+    leaseMs: leaseMs ?? undefined,
+    lapsed: lapsed === 1,
+  }));
+}
+
 /** Renews a supervisor, its workers, and the leases of what they own. */
-export function renewSupervisor(transaction: Transaction, renewing: Renewing): Renewal {
+export function renewSupervisor(transaction: Transaction, renewing: Renewing): Renewed {
   const { queue, brokerId, supervisorId, workerIds, leaseMs } = renewing;
   // That it was swept is written down by the sweep. Its mere absence is no proof: the file may have been lost.
   const swept = transaction.get(
@@ -43,17 +81,19 @@ export function renewSupervisor(transaction: Transaction, renewing: Renewing): R
     queue,
     supervisorId,
   );
-  if (swept !== undefined) return SWEPT;
+  if (swept !== undefined) return { renewal: SWEPT, registrations: [] };
   openQueue(transaction, { queue, brokerId });
   const { now } = transaction;
   const lease = now + leaseMs;
   transaction.run("update agentexec_broker_queue set served = ? where name = ?", now, queue);
   transaction.run(
-    `insert into agentexec_broker_supervisor (queue, id, lease) values (?, ?, ?)
-    on conflict (queue, id) do update set lease = excluded.lease`,
+    `insert into agentexec_broker_supervisor (queue, id, lease, renewals, lease_ms) values (?, ?, ?, 1, ?)
+    on conflict (queue, id) do update set lease = excluded.lease, renewals = coalesce(renewals, 0) + 1,
+      lease_ms = excluded.lease_ms`,
     queue,
     supervisorId,
     lease,
+    leaseMs,
   );
   const ready = new Map<string, string>();
   for (const id of workerIds) {
@@ -73,10 +113,13 @@ export function renewSupervisor(transaction: Transaction, renewing: Renewing): R
     if (said !== undefined) ready.set(id, said.message);
   }
   return {
-    swept: false,
-    owned: renewClaims(transaction, renewing, lease),
-    ready,
-    diagnostics: { foreign: 0, foreignDropped: 0 },
+    renewal: {
+      swept: false,
+      owned: renewClaims(transaction, renewing, lease),
+      ready,
+      diagnostics: { foreign: 0, foreignDropped: 0 },
+    },
+    registrations: registrationsOf(transaction, queue),
   };
 }
 
@@ -170,11 +213,13 @@ export interface Sweeping {
   readonly supervisorId: string;
   /** For what it has to end itself. */
   readonly leaseMs: number;
+  /** Whom it holds for dead. */
+  readonly dead: readonly Registration[];
 }
 
 /** Takes the claims of lapsed owners away, and lapsed supervisors off the registry. */
 export function sweepLapsed(transaction: Transaction, sweeping: Sweeping): readonly SweptClaim[] {
-  const { queue, supervisorId } = sweeping;
+  const { queue, supervisorId, leaseMs, dead } = sweeping;
   const { now } = transaction;
   const living = transaction.get(
     "select 1 from agentexec_broker_supervisor where queue = ? and id = ? and lease > ? and swept is null",
@@ -183,16 +228,18 @@ export function sweepLapsed(transaction: Transaction, sweeping: Sweeping): reado
     now,
   );
   if (living === undefined) return [];
-  const lapsed = transaction.all<{ id: string }>(
-    `select id from agentexec_broker_supervisor where queue = ? and lease <= ? and swept is null
-    order by lease limit ${SWEEP_SUPERVISORS}`,
+  const others = dead.filter(({ id }) => id !== supervisorId).slice(0, SWEEP_SUPERVISORS);
+  // Those of the dead first: then their supervisors are not registered any more.
+  const ofDead = others.flatMap((each) => takeSupervisor(transaction, queue, each));
+  const rows = [...ofDead, ...lapsedClaims(transaction, queue)];
+  // What nobody renews gets at most a lease from now, also where the clock was set back.
+  transaction.run(
+    `update agentexec_broker_task as t set lease = ?
+    where state = 'claimed' and queue = ? and lease > ? and ${IS_NOBODYS}`,
+    now + leaseMs,
     queue,
-    now,
+    now + leaseMs,
   );
-  const rows = [
-    ...lapsed.flatMap(({ id }) => takeSupervisor(transaction, queue, id)),
-    ...lapsedClaims(transaction, queue),
-  ];
   transaction.run(
     "delete from agentexec_broker_supervisor where queue = ? and swept <= ?",
     queue,
@@ -206,18 +253,21 @@ export function sweepLapsed(transaction: Transaction, sweeping: Sweeping): reado
   return swept;
 }
 
-/** Takes a lapsed supervisor off the registry; answers with the claims of its workers. */
+/** Takes a dead supervisor off the registry, unless it has renewed itself; answers with the claims of its workers. */
 function takeSupervisor(
   transaction: Transaction,
   queue: string,
-  supervisorId: string,
+  { id: supervisorId, mark }: Registration,
 ): readonly ClaimRow[] {
-  transaction.run(
-    "update agentexec_broker_supervisor set swept = ? where queue = ? and id = ?",
+  const taken = transaction.run(
+    `update agentexec_broker_supervisor set swept = ?
+    where queue = ? and id = ? and swept is null and ${MARK} = ?`,
     transaction.now,
     queue,
     supervisorId,
+    mark,
   );
+  if (taken === 0) return [];
   strikeWorkersOf(transaction, queue, supervisorId);
   return transaction.all<ClaimRow>(
     `select ${CLAIM_COLUMNS} from agentexec_broker_task
@@ -227,10 +277,12 @@ function takeSupervisor(
   );
 }
 
+/** A claim of a registered supervisor is renewed, or taken together with it, and so its lease alone says nothing. */
 function lapsedClaims(transaction: Transaction, queue: string): readonly ClaimRow[] {
   return transaction.all<ClaimRow>(
-    `select ${CLAIM_COLUMNS} from agentexec_broker_task
-    where state = 'claimed' and queue = ? and lease <= ? order by lease limit ${SWEEP_CLAIMS}`,
+    `select ${CLAIM_COLUMNS} from agentexec_broker_task as t
+    where state = 'claimed' and queue = ? and lease <= ? and ${IS_NOBODYS}
+    order by lease limit ${SWEEP_CLAIMS}`,
     queue,
     transaction.now,
   );

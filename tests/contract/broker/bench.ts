@@ -25,6 +25,8 @@ export interface BrokerGround extends AsyncDisposable {
   loseTask(queue: string, id: string): Promise<void>;
   /** Takes all that the store knows of the queue away. */
   loseQueue(queue: string): Promise<void>;
+  /** Sets the broker's clock forward by so many milliseconds as the queue sees it, or back where they are below 0. */
+  stepClock(queue: string, ms: number): Promise<void>;
   /** Throws unless all that the store knows of the queue agrees with itself: each id is in one place. */
   audit(queue: string): Promise<void>;
 }

@@ -25,6 +25,7 @@ export function supervising(contract: BrokerContract): void {
   renewing(contract);
   striking(contract);
   sweeping(contract);
+  watching(contract);
   lapsing(contract);
   losing(contract);
 }
@@ -204,25 +205,6 @@ function sweeping(contract: BrokerContract): void {
     assertEquals((await register(queue, own)).swept, false);
   });
 
-  contractTest(
-    contract,
-    "a connection that is younger than a lease sweeps nothing",
-    async (queue, bench) => {
-      const [dead, sweeper] = [crew(), crew()];
-      await register(queue, dead, 1);
-      await queue.enqueue([task()]);
-      const one = await claimOne(queue, dead.workerIds[0], { leaseMs: 1 });
-      await waitFor(async () => (await queue.whereabouts([one.id]))[0] === "abandoned", {
-        what: "the lease of the claim to end",
-      });
-      const young = await bench.connect();
-      await register(young, sweeper);
-      const { supervisorId } = sweeper;
-      assertEquals(await young.sweep({ supervisorId, leaseMs: LONG_LEASE }), []);
-      assertEquals(only(await young.sweep({ supervisorId, leaseMs: 0 })).id, one.id);
-    },
-  );
-
   contractTest(contract, "who is not registered sweeps nothing", async (queue) => {
     const dead = crew();
     await register(queue, dead, 1);
@@ -235,6 +217,102 @@ function sweeping(contract: BrokerContract): void {
     assertEquals(await queue.sweep({ supervisorId, leaseMs: 0 }), []);
     assertEquals(await queue.check([one]), ["own"]);
   });
+}
+
+/** Long enough to be told from a moment. */
+const LEASE = 700;
+
+function watching(contract: BrokerContract): void {
+  contractTest(
+    contract,
+    "a clock that is set forward beyond all leases kills nobody who lives",
+    async (queue, bench) => {
+      const [own, sweeper] = [crew(), crew()];
+      const other = await bench.connect();
+      await register(queue, own);
+      await queue.enqueue([task()]);
+      const one = await claimOne(queue, own.workerIds[0]);
+      const { supervisorId } = sweeper;
+      for (let round = 0; round < 5; round++) {
+        await register(other, sweeper);
+        await bench.ground.stepClock(bench.name, 3 * LONG_LEASE);
+        await register(other, sweeper);
+        assertEquals(await other.sweep({ supervisorId, leaseMs: 0 }), []);
+        assertEquals(await queue.check([one]), ["own"]);
+        assertEquals((await register(queue, own)).swept, false);
+      }
+    },
+  );
+
+  contractTest(
+    contract,
+    "a sweep takes who was seen unchanged for a whole lease, not who was registered long before",
+    async (queue, bench) => {
+      const [dead, sweeper] = [crew(), crew()];
+      await register(queue, dead, LEASE);
+      await queue.enqueue([task()]);
+      const one = await claimOne(queue, dead.workerIds[0]);
+      await bench.ground.stepClock(bench.name, 3 * LONG_LEASE);
+      // A connection that is new takes nobody, whatever stands in the registry.
+      const young = await bench.connect();
+      const since = performance.now();
+      assertEquals(only(await sweepUntilTaken(young, sweeper)).id, one.id);
+      assertTrue(performance.now() - since >= LEASE, "it was taken too early");
+      assertEquals((await register(queue, dead)).swept, true);
+    },
+  );
+
+  contractTest(
+    contract,
+    "a clock that is set back keeps nobody alive for more than two leases",
+    async (queue, bench) => {
+      const [dead, sweeper] = [crew(), crew()];
+      await register(queue, dead, LEASE);
+      await queue.enqueue([task()]);
+      const one = await claimOne(queue, dead.workerIds[0]);
+      await bench.ground.stepClock(bench.name, -3_600_000);
+      const since = performance.now();
+      // The lease that counts is that of the registration, not the sweeper's.
+      assertEquals(only(await sweepUntilTaken(queue, sweeper, LONG_LEASE)).id, one.id);
+      assertTrue(performance.now() - since >= 2 * LEASE, "it was taken too early");
+    },
+  );
+
+  contractTest(
+    contract,
+    "a supervisor that drains with a shorter lease is missed after that one",
+    async (queue) => {
+      const [draining, sweeper] = [crew(), crew()];
+      await register(queue, draining, LONG_LEASE);
+      await queue.enqueue([task()]);
+      const one = await claimOne(queue, draining.workerIds[0]);
+      await register(queue, draining, LEASE);
+      const since = performance.now();
+      assertEquals(only(await sweepUntilTaken(queue, sweeper, LONG_LEASE)).id, one.id);
+      assertTrue(performance.now() - since < LONG_LEASE, "it was taken too late");
+    },
+  );
+
+  contractTest(
+    contract,
+    "a claim that a supervisor left lapses, though the clock is set back",
+    async (queue, bench) => {
+      const [leaving, sweeper] = [crew(), crew()];
+      const { supervisorId } = sweeper;
+      await register(queue, leaving);
+      await queue.enqueue([task()]);
+      const one = await claimOne(queue, leaving.workerIds[0]);
+      await queue.deregister(leaving.supervisorId);
+      await bench.ground.stepClock(bench.name, -3_600_000);
+      const swept = await waitFor(async () => {
+        await register(queue, sweeper, SHORT_LEASE);
+        await queue.mend({ supervisorId, leaseMs: SHORT_LEASE });
+        const taken = await queue.sweep({ supervisorId, leaseMs: SHORT_LEASE });
+        return taken.length > 0 && taken;
+      }, { what: "the claim to be taken" });
+      assertEquals(only(swept).id, one.id);
+    },
+  );
 }
 
 function lapsing(contract: BrokerContract): void {

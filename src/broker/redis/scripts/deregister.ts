@@ -10,6 +10,7 @@ import { READING, WRITING } from "./prelude.ts";
 export const STRIKE_OFF = `
 local function strike_off(supervisor)
   redis.call('ZREM', SUPERVISORS, supervisor)
+  redis.call('HDEL', RENEWALS, supervisor)
   if redis.call('GET', MENDER) == supervisor then redis.call('DEL', MENDER) end
   local workers, all = {}, redis.call('HGETALL', WORKERS)
   for index = 1, #all, 2 do

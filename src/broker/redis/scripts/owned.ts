@@ -15,6 +15,17 @@ local function describe(id)
 end
 `;
 
+/**
+ * Lua that tells how a supervisor is registered: `mark, lease`. The mark changes with each renewal; older versions do not
+ * count theirs, so that the end of the lease has to tell.
+ */
+export const REGISTRATION = `
+local function registration_of(supervisor, lease_end)
+  local renewals = redis.call('HGET', RENEWALS, supervisor) or ''
+  return renewals ~= '' and renewals or '@' .. lease_end, string.match(renewals, ':(%d+)$') or ''
+end
+`;
+
 /** A claim from `{id, token, workerId, name, attempt, failures, crashes, lapses}`. */
 export function toOwnedClaim(reply: Reply): OwnedClaim {
   const fields = asArray(reply);

@@ -4,9 +4,10 @@
  * @module
  */
 import { PROTOCOL, type Renewal, SWEPT } from "../../broker.ts";
-import { asArray, asNumber, asString } from "../reply.ts";
+import { asArray, asNumber, asString, type Reply } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
-import { DESCRIBE, toOwnedClaim } from "./owned.ts";
+import type { Registration } from "../../registration_watch.ts";
+import { DESCRIBE, REGISTRATION, toOwnedClaim } from "./owned.ts";
 import { READING, WRITING } from "./prelude.ts";
 import { READY_MS } from "./ready.ts";
 
@@ -15,12 +16,14 @@ import { READY_MS } from "./ready.ts";
 // ARGV[4]  our protocol   ARGV[5] ms to keep what ready workers said
 // ARGV     then the workerIds
 // returns  {1} where it was swept, else
-//          {0, {claim, …}, {workerId, what it said, …}, {foreign entries, dropped ones}}
+//          {0, {claim, …}, {workerId, what it said, …}, {foreign entries, dropped ones},
+//          {supervisorId, mark, lease or '', 1 where it has lapsed, …}}
 // That it was swept is written down by the sweep. Its mere absence is no proof: Redis may have lost its data.
 const RENEW = defineScript([
   READING,
   WRITING,
   DESCRIBE,
+  REGISTRATION,
   `
 local supervisor, lease = ARGV[1], tonumber(ARGV[2])
 if redis.call('ZSCORE', SWEPT, supervisor) then return {1} end
@@ -41,6 +44,8 @@ local function renew_claims(owner)
   end
 end
 
+local count = tonumber(string.match(redis.call('HGET', RENEWALS, supervisor) or '', '^%d+')) or 0
+redis.call('HSET', RENEWALS, supervisor, whole(count + 1) .. ':' .. whole(lease))
 redis.call('ZADD', SUPERVISORS, lease_end, supervisor)
 redis.call('HSET', BROKER, 'served', whole(NOW))
 for index = 6, #ARGV do
@@ -58,9 +63,40 @@ renew_claims(supervisor)
 
 -- They were refused until now, and may have taken the marker.
 if added > 0 and (redis.call('LLEN', Q) > 0 or redis.call('ZCARD', DELAYED) > 0) then wake() end
-return {0, owned, ready, count_foreign()}
+local registry, registered = {}, redis.call('ZRANGE', SUPERVISORS, 0, -1, 'WITHSCORES')
+for index = 1, #registered, 2 do
+  local id, lease_end = registered[index], registered[index + 1]
+  local mark, its_lease = registration_of(id, lease_end)
+  for _, value in ipairs({id, mark, its_lease, tonumber(lease_end) <= NOW and 1 or 0}) do
+    registry[#registry + 1] = value
+  end
+end
+return {0, owned, ready, count_foreign(), registry}
 `,
 ], { flags: "allow-oom" });
+
+/** The reply, and who else is registered. */
+export interface Renewed {
+  /** The reply to the supervisor. */
+  readonly renewal: Renewal;
+  /** Everybody in the registry. */
+  readonly registrations: readonly Registration[];
+}
+
+function toRegistrations(reply: Reply | undefined): readonly Registration[] {
+  const values = asArray(reply).map(asString);
+  const registrations: Registration[] = [];
+  for (let at = 0; at < values.length; at += 4) {
+    const [id = "", mark = "", lease = "", lapsed] = values.slice(at, at + 4);
+    registrations.push({
+      id,
+      mark,
+      leaseMs: lease === "" ? undefined : Number(lease),
+      lapsed: lapsed === "1",
+    });
+  }
+  return registrations;
+}
 
 /** Renews a supervisor, its workers, and the leases of what they own. */
 export async function renewSupervisor(
@@ -72,15 +108,15 @@ export async function renewSupervisor(
     readonly leaseMs: number;
     readonly brokerId: string;
   },
-): Promise<Renewal> {
-  const [swept, owned, ready, foreign] = asArray(
+): Promise<Renewed> {
+  const [swept, owned, ready, foreign, registry] = asArray(
     await redis.run(RENEW, {
       key: queue,
       args: [supervisorId, leaseMs, brokerId, PROTOCOL, READY_MS, ...workerIds],
       doing: `renew the supervisor of '${queue}'`,
     }),
   );
-  if (asNumber(swept) === 1) return SWEPT;
+  if (asNumber(swept) === 1) return { renewal: SWEPT, registrations: [] };
   const said = asArray(ready).map(asString);
   const messages = new Map<string, string>();
   for (let index = 0; index < said.length; index += 2) {
@@ -88,9 +124,12 @@ export async function renewSupervisor(
   }
   const [kept, dropped] = asArray(foreign);
   return {
-    swept: false,
-    owned: asArray(owned).map(toOwnedClaim),
-    ready: messages,
-    diagnostics: { foreign: asNumber(kept), foreignDropped: asNumber(dropped) },
+    renewal: {
+      swept: false,
+      owned: asArray(owned).map(toOwnedClaim),
+      ready: messages,
+      diagnostics: { foreign: asNumber(kept), foreignDropped: asNumber(dropped) },
+    },
+    registrations: toRegistrations(registry),
   };
 }

@@ -7,30 +7,30 @@ import { LAPSE_LIMIT, type SweptClaim } from "../../broker.ts";
 import { asArray, asNumber, type Reply } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { STRIKE_OFF } from "./deregister.ts";
-import { DESCRIBE, toOwnedClaim } from "./owned.ts";
+import type { Registration } from "../../registration_watch.ts";
+import { DESCRIBE, REGISTRATION, toOwnedClaim } from "./owned.ts";
 import { READING, WRITING } from "./prelude.ts";
 
-/** How old the answer that shows contact may be when the script runs, in milliseconds. */
-const FRESH_MS = 1_000;
 const LONGEST_DELAY_MS = 300_000;
+const DEAD_AT_ONCE = 10;
 /** For how long a swept supervisor can learn of it, in milliseconds: a laptop that sleeps over night. */
 const REMEMBER_MS = 7 * 86_400_000;
 
 // KEYS[1]  the queue's list
 // ARGV[1]  supervisorId of the sweeper   ARGV[2] lease, ms, of what it has to end itself
-// ARGV[3]  the server's time, s, and ARGV[4] µs, that it told the sweeper just now
+// ARGV     then per supervisor that the sweeper holds for dead: its id, the mark that it saw last
 // returns  {{claim, exhausted 0 or 1, delay ms}, …}, a claim being as scripts/owned.ts says, under its new token
-// Where the server stood still between that answer and this script, nobody could renew: then it does nothing.
+// Who has renewed itself since the sweeper looked is left alone, however late this script runs.
 const SWEEP = defineScript([
   READING,
   WRITING,
   DESCRIBE,
   STRIKE_OFF,
+  REGISTRATION,
   `
 local sweeper, lease = ARGV[1], tonumber(ARGV[2])
 local own_lease = redis.call('ZSCORE', SUPERVISORS, sweeper)
 if not own_lease or tonumber(own_lease) <= NOW then return {} end
-if NOW - (ARGV[3] * 1000 + ARGV[4] / 1000) > ${FRESH_MS} then return {} end
 
 local swept = {}
 local function lapse(id, owner)
@@ -62,17 +62,28 @@ local function lapse_all(set, supervisor)
   redis.call('DEL', set)
 end
 
-for _, supervisor in ipairs(redis.call('ZRANGE', SUPERVISORS, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, 10)) do
-  redis.call('ZADD', SWEPT, whole(NOW), supervisor)
-  for _, worker in ipairs(strike_off(supervisor)) do lapse_all(OWNER .. worker, supervisor) end
-  lapse_all(OWNER .. supervisor, supervisor)
+for at = 3, #ARGV, 2 do
+  local supervisor = ARGV[at]
+  local lease_end = redis.call('ZSCORE', SUPERVISORS, supervisor)
+  if supervisor ~= sweeper and lease_end and registration_of(supervisor, lease_end) == ARGV[at + 1] then
+    redis.call('ZADD', SWEPT, whole(NOW), supervisor)
+    for _, worker in ipairs(strike_off(supervisor)) do lapse_all(OWNER .. worker, supervisor) end
+    lapse_all(OWNER .. supervisor, supervisor)
+  end
 end
 redis.call('ZREMRANGEBYSCORE', SWEPT, '-inf', whole(NOW - ${REMEMBER_MS}))
+
+-- A claim of a registered supervisor is renewed, or taken together with it, and so its lease alone says nothing.
+local function is_kept(id, owner)
+  local supervisor = supervisor_of(owner)
+  if supervisor == owner or not redis.call('ZSCORE', SUPERVISORS, supervisor) then return false end
+  return redis.call('HEXISTS', WORKERS, owner) == 1 or redis.call('SISMEMBER', OWNER .. supervisor, id) == 1
+end
 
 for _, id in ipairs(redis.call('ZRANGE', CLAIMS, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
   local claim = describe(id)
   if claim then
-    lapse(id, claim[3])
+    if not is_kept(id, claim[3]) then lapse(id, claim[3]) end
   else
     redis.call('ZREM', CLAIMS, id)
     -- Its hash is lost: the next claim finds the bare id and reports it.
@@ -95,27 +106,23 @@ function toSweptClaim(reply: Reply): SweptClaim {
   };
 }
 
-/** Asks for the server's time: `{seconds, microseconds}`, for {@linkcode sweepLapsed}. */
-export async function serverTime(redis: Commands, queue: string): Promise<readonly number[]> {
-  return asArray(await redis.call(["TIME"], `sweep '${queue}'`)).map(asNumber);
-}
-
 /**
- * Takes the claims of lapsed owners away, and lapsed supervisors off the registry. `time` is what the
- * server said just now.
+ * Takes the claims of lapsed owners away, and the supervisors that the sweeper holds for dead off the registry, ten at a
+ * time.
  */
 export async function sweepLapsed(
   redis: Commands,
   queue: string,
-  { supervisorId, leaseMs, time }: {
+  { supervisorId, leaseMs, dead }: {
     readonly supervisorId: string;
     readonly leaseMs: number;
-    readonly time: readonly number[];
+    readonly dead: readonly Registration[];
   },
 ): Promise<readonly SweptClaim[]> {
+  const supervisors = dead.slice(0, DEAD_AT_ONCE).flatMap(({ id, mark }) => [id, mark]);
   const swept = await redis.run(SWEEP, {
     key: queue,
-    args: [supervisorId, leaseMs, ...time],
+    args: [supervisorId, leaseMs, ...supervisors],
     doing: `sweep '${queue}'`,
   });
   return asArray(swept).map(toSweptClaim);
