@@ -81,8 +81,9 @@ export class Departures {
     guardian.remove(pid);
     if (cause.code === 0) await this.#hearLastWords(worker);
     relay.ended(worker.workerId);
-    // Whatever the code: nobody asked it to end, and what it ran may be charged with a crash.
-    if (!slot.isCutOff && this.#interrupted === undefined) {
+    // Whatever the code: nobody asked it to end, and what it ran may be charged with a crash. Of one that was never
+    // ready it has been told.
+    if (!slot.isCutOff && slot.hasBeenReady && this.#interrupted === undefined) {
       supervisorLogger(pool).warn(
         `Worker ${slot.number} (pid ${pid}) ended: ${describe(worker, cause)}`,
       );

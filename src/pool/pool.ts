@@ -29,6 +29,7 @@ import {
 } from "../task/definition.ts";
 import { checkHandler } from "../task/handler.ts";
 import { checkOptions } from "../task/known_options.ts";
+import { listenForDenied, stopListeningForDenied } from "./import_hint.ts";
 import {
   interruptedOption,
   POOL_OPTIONS,
@@ -46,6 +47,7 @@ provideWorkerLoop(async (options) => {
   const { runWorker } = await import("../worker/worker.ts");
   await runWorker(options);
 });
+listenForDenied();
 /** Never called: the main module of workers has to stand in the module graph too. */
 export function workerMain(): Promise<unknown> {
   return import("../worker/main.ts");
@@ -372,6 +374,7 @@ export class Pool extends Client {
 
   #begin(): Service {
     this.#started = true;
+    stopListeningForDenied();
     return this.#service = new Service({
       settings: this.#settings,
       stores: storesOf(this),

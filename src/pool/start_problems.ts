@@ -4,8 +4,10 @@
  * @module
  */
 import { StartError } from "../errors.ts";
-import type { ExitCause } from "../process/exit_cause.ts";
+import { ungrantedIn } from "../process/environment.ts";
+import { type ExitCause, uncaughtFrom, uncaughtMessage } from "../process/exit_cause.ts";
 import type { ReadyMessage } from "../process/handshake.ts";
+import { explainDenied } from "../process/scope.ts";
 import type { WorkerPlan } from "./worker_plan.ts";
 import type { WorkerSlot } from "./worker_slot.ts";
 
@@ -90,21 +92,59 @@ export function callerPlace(stack: string): string | undefined {
 }
 
 /** A worker that died before it was ready. */
+export interface EarlyDeath {
+  /** Which worker, why, and what to change, on one line. */
+  readonly problem: string;
+  /** The same, and what the worker wrote last. */
+  readonly report: string;
+  /** The cause without the worker, to tell whether another one died of the same. */
+  readonly cause: string;
+  /** Whether the next worker will die of the same: what is missing has been named. */
+  readonly isCertain: boolean;
+}
+
+/** Describes the death of a worker that was not ready. */
 export function describeEarlyDeath(
   number: number,
   cause: ExitCause,
   stderr: string,
   plan: WorkerPlan,
-): string {
-  return `Cannot start pool '${plan.boot.pool}': Worker ${number} ended before it was ready: ${cause.description}` +
-    `; ${REMINDER}` + missingCode(stderr, plan) + tail(stderr);
+): EarlyDeath {
+  const uncaught = uncaughtFrom(stderr);
+  const missing = [
+    missingGrant(stderr, plan),
+    missingCode(stderr, plan),
+    missingConfig(stderr, plan),
+  ]
+    .filter((each) => each !== undefined);
+  const said = `${cause.description}${uncaught === undefined ? "" : `: ${uncaught}`}; ${
+    missing.length > 0 ? missing.join("; ") : REMINDER
+  }`;
+  const problem =
+    `Cannot start pool '${plan.boot.pool}': Worker ${number} ended before it was ready: ${said}`;
+  return { problem, report: problem + tail(stderr), cause: said, isCertain: missing.length > 0 };
+}
+
+/** A permission or a variable that the program, or an SDK that it imports, asks for while it is evaluated. */
+function missingGrant(stderr: string, { boot }: WorkerPlan): string | undefined {
+  const message = uncaughtMessage(stderr);
+  const hint = explainDenied(message, { environment: ungrantedIn(message, boot.scope.env) });
+  return hint === undefined ? undefined : `workers need it while the program is imported, ${hint}`;
+}
+
+/** Without a configuration no import map and no `package.json` is found. */
+function missingConfig(stderr: string, { entrypoint, config }: WorkerPlan): string | undefined {
+  const unmapped = /not a dependency|Relative import path "[^"]*" not prefixed/.test(stderr);
+  if (!unmapped || config !== undefined) return undefined;
+  return `the workers run without a deno.json, as there is none near ${entrypoint}: add one there ({} is enough beside ` +
+    "a package.json), or name the one that this program was started with in the option 'config'";
 }
 
 /** Workers load what is in the cache and nothing else; whoever names another module has to fetch its code before. */
-function missingCode(stderr: string, { entrypoint, config }: WorkerPlan): string {
-  if (!stderr.includes("--cached-only is specified")) return "";
+function missingCode(stderr: string, { entrypoint, config }: WorkerPlan): string | undefined {
+  if (!stderr.includes("--cached-only is specified")) return undefined;
   const flag = config === undefined ? "" : ` --config ${config}`;
-  return `; workers load nothing over the network, fetch the code before: deno install${flag} --entrypoint ${entrypoint}`;
+  return `workers load nothing over the network, fetch the code before: deno install${flag} --entrypoint ${entrypoint}`;
 }
 
 /** Workers that were not ready in time. */

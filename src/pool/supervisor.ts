@@ -11,7 +11,7 @@ import { supervisorLogger } from "../log/lifecycle.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { ChildProcess } from "../process/child.ts";
-import type { ExitCause } from "../process/exit_cause.ts";
+import { type ExitCause, UNCAUGHT } from "../process/exit_cause.ts";
 import { Guardian } from "../process/guardian.ts";
 import {
   decodeHolds,
@@ -84,6 +84,7 @@ export class Supervisor implements SlotHost {
   #hasStarted = false;
   #stopping = false;
   #allReady: () => void = () => {};
+  #lastDeath: string | undefined;
   #warnedOfActing = false;
   #warnedOfNoTasks = false;
 
@@ -194,6 +195,7 @@ export class Supervisor implements SlotHost {
     const { supervisorId } = this.#leases;
     const workerId = `${supervisorId}/${slot.number}/${spawnNumber}`;
     const worker = { workerId, number: slot.number, pid: 0 };
+    let isDying = false;
     // A mark of its own: what one worker writes by accident cannot be a message, nor another worker's.
     const channel = plan.channel === "pipe"
       ? { kind: plan.channel, mark: crypto.randomUUID() }
@@ -213,7 +215,11 @@ export class Supervisor implements SlotHost {
       ...(channel.kind === "pipe"
         ? { messages: { mark: channel.mark, onMessage: (message) => this.#hear(message) } }
         : {}),
-      onOutput: (stream, line) => this.#relay.output(worker, stream, line),
+      onOutput: (stream, line) => {
+        // The error that ends a worker before it is ready is told by `diedEarly`, once for all workers.
+        if (stream === "stderr" && !slot.hasBeenReady) isDying ||= line.startsWith(UNCAUGHT);
+        if (stream === "stdout" || !isDying) this.#relay.output(worker, stream, line);
+      },
     });
     worker.pid = child.pid;
     this.#guardian.add(child.pid, child);
@@ -267,14 +273,21 @@ export class Supervisor implements SlotHost {
 
   diedEarly(slot: WorkerSlot, cause: ExitCause, stderr: string, times: number): void {
     if (this.#stopping) return;
-    const problem = describeEarlyDeath(slot.number, cause, stderr, this.#parts.plan);
-    if (times >= EARLY_DEATHS) this.#failStart(new StartError(problem));
-    else this.#log().error(problem.split("\n", 1)[0] ?? "");
+    const death = describeEarlyDeath(slot.number, cause, stderr, this.#parts.plan);
+    const failed = this.#failedStart.signal.aborted;
+    if (!this.#hasStarted && (times >= EARLY_DEATHS || death.isCertain)) {
+      if (!failed) this.#failStart(new StartError(death.report));
+      return;
+    }
+    // Workers of one program die of one cause: it is told once, until another comes between.
+    if (death.cause === this.#lastDeath) return;
+    this.#lastDeath = death.cause;
+    this.#log().error(this.#hasStarted ? death.report : death.problem);
   }
 
+  /** Its caller gets the whole error; the log has the line that says which worker, why, and what to change. */
   #failStart(error: Error): void {
-    // After the start nobody waits for this any more: then the log line is what there is.
-    this.#log().error(error.message);
+    this.#log().error(error.message.split("\n", 1)[0] ?? "");
     this.#failedStart.abort(error);
   }
 

@@ -130,9 +130,10 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
         `permissions.env names ${name}, which Deno passes on only where this process may run any program`
       ),
     ],
-    notes: standalone || config !== undefined
-      ? []
-      : [`There is no deno.json near ${entrypoint}: the workers run without one (option 'config')`],
+    notes: standalone || config !== undefined ? [] : [
+      `There is no deno.json near ${entrypoint}: the workers run without one; if this program has one elsewhere, ` +
+      `name it in the option 'config'`,
+    ],
     boot: {
       v: 1,
       pool: settings.name,

@@ -111,6 +111,11 @@ export class WorkerSlot {
     return this.#state === "ready" || this.#state === "busy";
   }
 
+  /** Whether its present process has ever been ready. */
+  get hasBeenReady(): boolean {
+    return this.#gotReady;
+  }
+
   /** Whether its present process is killed on purpose, so that what it ran was interrupted, not crashed. */
   get isCutOff(): boolean {
     return this.#cutOff;

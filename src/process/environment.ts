@@ -146,6 +146,22 @@ export function workerEnvironment(
   };
 }
 
+/**
+ * The variables that a text names, that are set here, and that a worker was not given. Each is asked for by its name:
+ * a process may know variables that it may not list.
+ */
+export function ungrantedIn(text: string, granted: Grant | undefined): readonly string[] {
+  if (granted === true) return [];
+  const isGranted = (name: string) =>
+    granted?.some((each) =>
+      each === name || (each.endsWith("*") && name.startsWith(each.slice(0, -1)))
+    );
+  const names = new Set(
+    text.match(/(?<![A-Za-z0-9_])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![A-Za-z0-9_])/g),
+  );
+  return [...names].filter((name) => !isGranted(name) && typeof read(name) === "string");
+}
+
 /** Deno's lists may end a name in `*`. */
 function expand(name: string, all: Readonly<Record<string, string>>): readonly string[] {
   if (!name.endsWith("*")) return [name];

@@ -26,10 +26,21 @@ export function exitCause({ code, signal }: Deno.CommandStatus): ExitCause {
 
 const LONGEST = 500;
 
+/** How Deno begins to say of an error that nobody caught. */
+export const UNCAUGHT = "error: Uncaught ";
+
 /** What Deno said of an error that nobody caught, from the end of a process's stderr. */
 export function uncaughtFrom(stderr: string): string | undefined {
   const found = [
     ...stripVTControlCharacters(stderr).matchAll(/^error: Uncaught (?:\(in promise\) )?(.+)$/gm),
   ].at(-1)?.[1];
   return found?.slice(0, LONGEST);
+}
+
+/** The same with the lines of its message that follow, but neither source text nor stack. */
+export function uncaughtMessage(stderr: string): string {
+  const plain = stripVTControlCharacters(stderr);
+  const start = plain.lastIndexOf(UNCAUGHT);
+  const text = start < 0 ? plain : plain.slice(start);
+  return text.split(/\n\s+at /, 1)[0] ?? "";
 }

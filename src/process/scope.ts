@@ -252,16 +252,32 @@ export function scopeWarnings(scope: Scope): string[] {
   });
 }
 
+/** A permission that Deno refused. */
+export interface Denied {
+  /** Its kind, as `permissions` names it. */
+  readonly kind: string;
+  /** What exactly was asked for; undefined where the text does not say. */
+  readonly entry: string | undefined;
+}
+
+/** The permission that an error's text says was refused; undefined where it says no such thing. */
+export function deniedIn(text: string): Denied | undefined {
+  const found = /Requires (read|write|net|env|sys|run|ffi) access(?: to "([^"]*)")?/.exec(text);
+  if (found === null) return undefined;
+  const [, kind = "", entry] = found;
+  return { kind, entry: entry?.startsWith("<") ? undefined : entry };
+}
+
 /** What to grant, where an error's text shows that a limit was met; undefined where it does not. */
 export function explainDenied(
   text: string,
   options: { readonly environment: readonly string[] },
 ): string | undefined {
   const hints = [];
-  const denied = /Requires (read|write|net|env|sys|run|ffi) access(?: to "([^"]*)")?/.exec(text);
-  if (denied !== null) {
-    const [, kind, entry] = denied;
-    const list = entry === undefined || entry.startsWith("<") ? "[…]" : JSON.stringify([entry]);
+  const denied = deniedIn(text);
+  if (denied !== undefined) {
+    const { kind, entry } = denied;
+    const list = entry === undefined ? "[…]" : JSON.stringify([entry]);
     hints.push(`grant it with permissions: { ${kind}: ${list} }`);
   }
   for (const name of options.environment) {

@@ -90,7 +90,8 @@ onBothGrounds(
       await waitFor(
         () =>
           log.messages().some((line) =>
-            /^Cannot use Worker 0, .* declares no pool of that name, it declares none$/.test(line)
+            /^Cannot use Worker 0, .* declares no pool of that name in the workers, it declares none;/
+              .test(line)
           ),
         { what: "the refusal", timeoutMs: 30_000 },
       );
