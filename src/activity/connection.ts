@@ -40,6 +40,12 @@ export interface OpenOptions {
    */
   readonly acquire?: Acquire | undefined;
   /**
+   * Postgres: told when a connection that nobody was using is lost.
+   *
+   * @default {undefined} (the next statement finds out)
+   */
+  readonly onIdleLoss?: (() => void) | undefined;
+  /**
    * SQLite: told in a sentence when a handler has held the write lock for 2 s.
    *
    * @default {undefined} (the connections are the library's own)
@@ -55,13 +61,15 @@ export function openDatabase(address: DatabaseAddress, options: OpenOptions = {}
 
 /** The library's own dialect for the address. */
 export function dialectOf(address: DatabaseAddress, options: Omit<OpenOptions, "db">): Dialect {
-  const { connections = 1, statementMs = 600_000, idleMs = 30_000, acquire, onLongLock } = options;
+  const { connections = 1, statementMs = 600_000, idleMs = 30_000, acquire } = options;
+  const { onLongLock, onIdleLoss } = options;
   if (address.kind === "sqlite") {
     return sqliteDialect(address.path, { connections, acquire, onLongLock });
   }
   return new PostgresDialect({
     // Made at first use: reading the file of a certificate authority may fail.
-    pool: async () => await new GuardedPool(address, { connections, statementMs, idleMs, acquire }),
+    pool: async () =>
+      await new GuardedPool(address, { connections, statementMs, idleMs, acquire, onIdleLoss }),
   });
 }
 

@@ -54,6 +54,24 @@ export function failureOf(error: unknown): Failure {
   return "other";
 }
 
+/**
+ * Whether the server itself cannot be reached, or is not up. A statement that was given up, a lock or a deadlock are trouble
+ * that trying again can cure, but no outage.
+ */
+export function isUnreachable(error: unknown): boolean {
+  const failure = failureOf(error);
+  if (failure === "refused") return true;
+  if (failure !== "connection") return false;
+  for (let each = error; each instanceof Error; each = each.cause) {
+    if (each instanceof DatabaseTimeout) return false;
+    const code = codeOf(each);
+    if (/^[0-9A-Z]{5}$/.test(code) && !SOCKET_CODES.has(code)) {
+      return /^(08...|53300|57P0[123])$/.test(code);
+    }
+  }
+  return true;
+}
+
 /** The error that callers get for trouble with connection, login or tables; other errors as they are. */
 export function toConnectionError(error: unknown, doing: string, address: string): unknown {
   if (error instanceof AgentexecError && !(error instanceof DatabaseTimeout)) return error;

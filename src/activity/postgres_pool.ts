@@ -42,6 +42,8 @@ export interface PoolOptions {
   readonly idleMs: number;
   /** How a connection is waited for; undefined for as long as the statements before it take. */
   readonly acquire?: Acquire | undefined;
+  /** Told when a connection that nobody was using is lost. */
+  readonly onIdleLoss?: (() => void) | undefined;
 }
 
 /** A pool of connections for Kysely's `PostgresDialect`. */
@@ -74,7 +76,9 @@ export class GuardedPool implements PostgresPool {
       Client: OwnClient,
     });
     // The pool has thrown the connection away already; the next statement gets another.
-    this.#pool.on("error", () => {});
+    this.#pool.on("error", () => {
+      if (this.#ending === undefined) options.onIdleLoss?.();
+    });
   }
 
   /** A connection, as soon as one is free. */

@@ -7,10 +7,11 @@ import { type Kysely, type RawBuilder, sql } from "kysely";
 import { monotonicMs, sleep, withDeadline } from "../clock.ts";
 import { type DatabaseAddress, showDatabase } from "../addresses.ts";
 import { ConnectionError, IncompatibleError } from "../errors.ts";
+import type { Contact } from "../contact.ts";
 import type { Database } from "../task/context.ts";
 import { openDatabase } from "./connection.ts";
 import { agoOf, type Dialect, inTransaction, nowOf, timeOf } from "./dialect.ts";
-import { DatabaseTimeout, failureOf, toConnectionError } from "./failure.ts";
+import { DatabaseTimeout, failureOf, isUnreachable, toConnectionError } from "./failure.ts";
 import type { MigrationContext } from "./migrations/migration.ts";
 
 /** What a session is made from. */
@@ -21,6 +22,8 @@ export interface SessionOptions {
   readonly db?: ((url: string) => Database) | undefined;
   /** The prefix of the tables. */
   readonly tablePrefix: string;
+  /** Told whether the database can be reached. */
+  readonly contact?: Contact | undefined;
   /** How many connections at most. */
   readonly connections?: number | undefined;
   /** The time in place of the database's own, in milliseconds of the Unix epoch. SQLite alone. */
@@ -40,6 +43,7 @@ export interface RetryOptions {
 }
 
 const OLDEST_POSTGRES = 14;
+const PROBE_FIRST_MS = 200;
 const RETRY_FIRST_MS = 20;
 const RETRY_MOST_MS = 2_000;
 const RETRY_FOR_MS = 2_000;
@@ -72,6 +76,7 @@ export class Session {
   #closed: Promise<void> | undefined;
   /** Ends the pauses between tries. */
   readonly #closing = new AbortController();
+  #probing: Promise<void> | undefined;
 
   /** Makes no connection. */
   constructor(options: SessionOptions) {
@@ -80,7 +85,13 @@ export class Session {
     this.address = showDatabase(address);
     this.dialect = address.kind;
     this.prefix = tablePrefix;
-    this.db = openDatabase(address, { db, connections, statementMs: STATEMENT_MS, idleMs: 0 });
+    this.db = openDatabase(address, {
+      db,
+      connections,
+      statementMs: STATEMENT_MS,
+      idleMs: 0,
+      onIdleLoss: () => this.#probe(),
+    });
     // A program's own connections are its own affair; SQLite reads within the process in any case.
     this.reads = db !== undefined || address.kind === "sqlite"
       ? this.db
@@ -164,9 +175,46 @@ export class Session {
   async call<T>(doing: string, body: () => Promise<T>): Promise<T> {
     this.#refuseClosed(doing);
     try {
-      return await this.#inTime(body);
+      const outcome = await this.#inTime(body);
+      this.#answered();
+      return outcome;
     } catch (error) {
+      this.#failed(error, doing);
       throw toConnectionError(error, doing, this.address);
+    }
+  }
+
+  #answered(): void {
+    this.#options.contact?.answered(this);
+  }
+
+  #failed(error: unknown, doing: string): void {
+    const { contact } = this.#options;
+    if (contact === undefined || this.dialect === "sqlite" || this.#closed !== undefined) return;
+    if (!isUnreachable(error)) return;
+    contact.failed(this, toConnectionError(error, doing, this.address) as Error);
+    this.#probe();
+  }
+
+  /** Asks whether the server answers, at once and until it does: a store that has nothing to do would not notice. */
+  #probe(): void {
+    if (this.#options.contact === undefined || this.dialect === "sqlite") return;
+    this.#probing ??= this.#askUntilBack().finally(() => this.#probing = undefined);
+  }
+
+  async #askUntilBack(): Promise<void> {
+    const { contact } = this.#options;
+    for (let pause = PROBE_FIRST_MS; this.#closed === undefined;) {
+      try {
+        await sql`select 1`.execute(this.db);
+        this.#answered();
+        return;
+      } catch (error) {
+        if (this.#closed !== undefined || !isUnreachable(error)) return this.#answered();
+        contact?.failed(this, toConnectionError(error, "connect", this.address) as Error);
+      }
+      await sleep(pause, { signal: this.#closing.signal });
+      pause = Math.min(pause * 2, RETRY_MOST_MS);
     }
   }
 
@@ -192,8 +240,11 @@ export class Session {
     const giveUpAt = monotonicMs() + forMs;
     for (let pause = RETRY_FIRST_MS;; pause = Math.min(pause * 2, RETRY_MOST_MS)) {
       try {
-        return await body();
+        const outcome = await body();
+        this.#answered();
+        return outcome;
       } catch (error) {
+        this.#failed(error, doing);
         const again = failureOf(error) === "connection" && this.#closed === undefined &&
           !signal?.aborted && monotonicMs() + pause < giveUpAt;
         if (!again) throw toConnectionError(error, doing, this.address);
@@ -217,6 +268,7 @@ export class Session {
   /** Closes the connection, waiting at most 0.65 s. May be called twice. */
   close(): Promise<void> {
     this.#closing.abort();
+    this.#options.contact?.forget(this);
     this.#closed ??= withDeadline(this.#disconnect(), {
       ms: CLOSE_MS,
       error: () => new ConnectionError(`Cannot close ${this.address} in time`, { retryable: true }),

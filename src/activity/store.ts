@@ -7,6 +7,7 @@ import { v7 as uuid } from "uuid";
 import type { DatabaseAddress } from "../addresses.ts";
 import type { ActivityMessages } from "../config.ts";
 import { ConnectionError } from "../errors.ts";
+import type { Contact } from "../contact.ts";
 import type { Database } from "../task/context.ts";
 import type {
   ActivityDetail,
@@ -62,6 +63,12 @@ export interface ActivityStoreOptions {
   readonly db?: (url: string) => Database;
   /** The prefix of the tables. */
   readonly tablePrefix: string;
+  /**
+   * Told whether the database can be reached; one in a file always can.
+   *
+   * @default {undefined} (nobody is told)
+   */
+  readonly contact?: Contact | undefined;
   /** The library's own messages. */
   readonly messages: ActivityMessages;
   /**

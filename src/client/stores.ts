@@ -19,11 +19,12 @@ import {
   showDatabase,
 } from "../addresses.ts";
 import { activityMessages, CONF } from "../config.ts";
+import { Contact, type ContactListener } from "../contact.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
 import { beforeActing, isDeclaring, workerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
-import { type ConnectOptions, keepTrying } from "./keep_trying.ts";
+import { type ConnectOptions, keepTrying } from "../keep_trying.ts";
 import { Lazy } from "./lazy.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
 import { warn } from "./warn.ts";
@@ -54,6 +55,8 @@ export interface StoreLocation {
   readonly db?: ((url: string) => Database) | undefined;
   /** Its clock in place of the database's own. */
   readonly now?: (() => number) | undefined;
+  /** Told whether it can be reached. */
+  readonly contact?: Contact | undefined;
 }
 
 /** Connections that take the place of a client's own: those of a test kit. */
@@ -103,6 +106,7 @@ export class Stores {
   /** What the operator was told of. */
   readonly #warned = new Set<string>();
   #session = new AbortController();
+  #contacts = { broker: new Contact(), database: new Contact() };
   #closed = false;
 
   /** Makes no connection. */
@@ -284,12 +288,13 @@ export class Stores {
   /** A store with what this client says of its tables, not connected yet. */
   makeStore(where: StoreLocation): ActivityStore {
     const { storeContext, metadataIndexes } = this.#options;
-    const { address, db, now } = where;
+    const { address, db, now, contact } = where;
     return new ActivityStore({
       address,
       tablePrefix: this.tablePrefix,
       messages: activityMessages(),
       ...(db === undefined ? {} : { db }),
+      ...(contact === undefined ? {} : { contact }),
       ...(now === undefined ? {} : { now }),
       ...(storeContext === undefined ? {} : { storeContext }),
       ...(metadataIndexes === undefined ? {} : { metadataIndexes }),
@@ -324,18 +329,82 @@ export class Stores {
     const signal = options.signal === undefined
       ? stop.signal
       : AbortSignal.any([stop.signal, options.signal]);
-    const giveUpAt = monotonicMs() + options.timeoutMs;
-    const attempts = [
-      { address: showBroker(this.brokerAddress), connect: () => this.#broker.get() },
-      { address: showDatabase(this.databaseAddress), connect: () => this.#store.get() },
-    ].map((what) => keepTrying({ ...what, ...options, giveUpAt, signal }));
+    const both = { ...options, giveUpAt: monotonicMs() + options.timeoutMs, signal };
     try {
-      await Promise.all(attempts);
+      await Promise.all([this.#keepTryingBroker(both), this.#keepTryingDatabase(both)]);
       options.signal?.throwIfAborted();
     } finally {
       // Where one gave up, the other need not go on.
       stop.abort();
     }
+  }
+
+  /**
+   * Connects to the database alone, as patiently.
+   *
+   * @throws {ConnectionError} If it cannot be reached in time, or refuses for good.
+   */
+  async connectDatabase(
+    { timeoutMs, listener }: {
+      readonly timeoutMs: number;
+      /** Makes who is told that it is away, and back. */
+      readonly listener: (address: string) => ContactListener;
+    },
+  ): Promise<void> {
+    this.#refuseClosed();
+    if (this.#replacement !== undefined) return;
+    const address = showDatabase(this.databaseAddress);
+    const contact = new Contact();
+    contact.listen(listener(address));
+    const giveUpAt = monotonicMs() + timeoutMs;
+    const { signal } = new AbortController();
+    const connect = () => this.#store.get();
+    await this.#keepTrying(contact, address, connect, { timeoutMs, giveUpAt, signal });
+  }
+
+  #keepTryingBroker(options: Patience): Promise<unknown> {
+    const connect = () => this.#broker.get();
+    return this.#keepTrying(
+      this.#contacts.broker,
+      showBroker(this.brokerAddress),
+      connect,
+      options,
+    );
+  }
+
+  #keepTryingDatabase(options: Patience): Promise<unknown> {
+    const connect = () => this.#store.get();
+    const address = showDatabase(this.databaseAddress);
+    return this.#keepTrying(this.#contacts.database, address, connect, options);
+  }
+
+  async #keepTrying(
+    contact: Contact,
+    address: string,
+    connect: () => Promise<unknown>,
+    options: Patience,
+  ): Promise<void> {
+    const attempts = {};
+    const onRetry = (error: ConnectionError) => {
+      contact.failed(attempts, error);
+      options.onRetry?.(error);
+    };
+    try {
+      if (await keepTrying({ ...options, address, connect, onRetry })) contact.answered(attempts);
+    } finally {
+      contact.forget(attempts);
+    }
+  }
+
+  /** Tells these when a store goes away and when it is back, until the connections are closed. */
+  watch(listeners: { readonly broker: ContactListener; readonly database: ContactListener }): void {
+    this.#contacts.broker.listen(listeners.broker);
+    this.#contacts.database.listen(listeners.database);
+  }
+
+  /** Contact with the two stores. */
+  get contacts(): readonly Contact[] {
+    return Object.values(this.#contacts);
   }
 
   /** Closes the client's own connections; the next call makes them anew. */
@@ -344,6 +413,8 @@ export class Stores {
     const database = this.#closeDatabase();
     if (this.#replacement !== undefined) return await database; // A start that was refused: nothing of it is open.
     const [broker, store] = [this.#broker, this.#store];
+    for (const contact of this.contacts) contact.listen(undefined);
+    this.#contacts = { broker: new Contact(), database: new Contact() };
     this.#beginSession({ broker: this.#lazyBroker(), store: this.#lazyStore() });
     await Promise.all([broker.close(), store.close(), database]);
   }
@@ -461,12 +532,14 @@ export class Stores {
 
   #makeBroker(): Broker {
     this.#prepare();
-    return openBroker(this.brokerAddress, { clientName: "agentexec" });
+    const contact = this.#contacts.broker;
+    return openBroker(this.brokerAddress, { clientName: "agentexec", contact });
   }
 
   #makeStore(): ActivityStore {
     this.#prepare();
-    return this.makeStore({ address: this.databaseAddress, db: this.#options.db });
+    const contact = this.#contacts.database;
+    return this.makeStore({ address: this.databaseAddress, db: this.#options.db, contact });
   }
 
   #prepare(): void {
@@ -479,6 +552,8 @@ export class Stores {
 function connectMsOf(address: DatabaseAddress): number {
   return address.kind === "postgres" ? address.connectMs ?? 0 : 0;
 }
+
+type Patience = ConnectOptions & { readonly giveUpAt: number; readonly signal: AbortSignal };
 
 interface Connections {
   readonly broker: Lazy<Broker>;

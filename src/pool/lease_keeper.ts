@@ -48,7 +48,7 @@ export class LeaseKeeper {
   readonly #foreign: ForeignEntries;
   #id = uuid();
   #leaseMs: number;
-  #unsubscribe: Unsubscribe = () => Promise.resolve();
+  #unsubscribe: Unsubscribe | undefined;
   #loops: StopRepeating[] = [];
   #renewal: Promise<void> | undefined;
   #renewAgain = false;
@@ -64,9 +64,9 @@ export class LeaseKeeper {
     return this.#id;
   }
 
-  /** Registers, so that the first claim of a worker is granted, and goes on by itself. */
+  /** Registers, so that the first claim of a worker is granted, and goes on by itself. If it rejects, it may be called again. */
   async start(): Promise<void> {
-    this.#unsubscribe = await this.#parts.listen(this.#id);
+    this.#unsubscribe ??= await this.#parts.listen(this.#id);
     await this.#renew();
     this.#loops = [
       repeat(RENEW_EVERY_MS, {
@@ -114,7 +114,10 @@ export class LeaseKeeper {
       "strike this supervisor off",
       () => this.#parts.queue.deregister(this.#id),
     );
-    await closing.call("end the log subscription", () => this.#unsubscribe());
+    await closing.call(
+      "end the log subscription",
+      () => this.#unsubscribe?.() ?? Promise.resolve(),
+    );
   }
 
   async #renew(): Promise<void> {
@@ -160,7 +163,7 @@ export class LeaseKeeper {
       ),
     );
     await new ClosingCalls((message) => log.warn(message))
-      .call("end the former log subscription", unsubscribe);
+      .call("end the former log subscription", () => unsubscribe?.() ?? Promise.resolve());
     // Registers the new id, with the workers that it has by now.
     this.#renewAgain = true;
   }

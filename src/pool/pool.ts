@@ -6,6 +6,8 @@
 import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
+import { ensureDefaultConfig } from "../log/console_sink.ts";
+import { contactLog } from "../log/contact_log.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import {
   beforeSupervising,
@@ -281,6 +283,27 @@ export class Pool extends Client {
         `Cannot declare task '${name}': pool '${this.name}' has started, its workers would not know it; declare ` +
           `tasks at the top level of the module, before any call that acts`,
       );
+    }
+  }
+
+  /**
+   * Makes the library's tables, or brings them up to this version. Waits for a database that is away, as the start
+   * does.
+   *
+   * @throws {ConnectionError} If it cannot be reached within `connectTimeout`, or refuses.
+   * @throws {MigrationError} If tables of these names are another program's.
+   */
+  override async migrate(): Promise<void> {
+    if (role === "worker") return await super.migrate();
+    const undoLogging = await ensureDefaultConfig();
+    try {
+      await storesOf(this).connectDatabase({
+        timeoutMs: this.#settings.connectMs,
+        listener: (address) => contactLog(address, () => supervisorLogger(this.name)),
+      });
+      await super.migrate();
+    } finally {
+      await undoLogging();
     }
   }
 

@@ -5,9 +5,12 @@
  */
 import { noteBrokerUse, SAY_EVERY_MS } from "../client/broker_use.ts";
 import type { Stores } from "../client/stores.ts";
-import { aborted, repeat, type StopRepeating } from "../clock.ts";
+import { aborted, monotonicMs, repeat, type StopRepeating } from "../clock.ts";
+import { keepTrying } from "../keep_trying.ts";
+import { showBroker, showDatabase } from "../addresses.ts";
 import { activityMessages } from "../config.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";
+import { contactLog } from "../log/contact_log.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { declaredPools } from "../task/declared.ts";
 import type { Interrupted, Task } from "../task/definition.ts";
@@ -146,13 +149,24 @@ export class Service {
     });
     for (const warning of plan.warnings) log.warn(warning);
     for (const note of plan.notes) log.info(note);
-    await stores.connect({
-      timeoutMs: settings.connectMs,
-      signal,
-      onRetry: (error) => log.warn(error.message),
+    stores.watch({
+      broker: contactLog(showBroker(stores.brokerAddress), () => this.#log()),
+      database: contactLog(showDatabase(stores.databaseAddress), () => this.#log()),
     });
-    const queue = await stores.ownQueue(settings.queueName);
-    const store = await stores.activity();
+    const timeoutMs = settings.connectMs;
+    const patience = { timeoutMs, giveUpAt: monotonicMs() + timeoutMs, signal };
+    await stores.connect({ timeoutMs, signal });
+    const queue = await keepTrying({
+      ...patience,
+      address: showBroker(stores.brokerAddress),
+      connect: () => stores.ownQueue(settings.queueName),
+    });
+    const store = await keepTrying({
+      ...patience,
+      address: showDatabase(stores.databaseAddress),
+      connect: () => stores.activity(),
+    });
+    if (queue === undefined || store === undefined) throw signal.reason;
     this.#saying = await this.#sayInUse();
     const { name, numWorkers, leaseMs, sweepMs, startMs, crashLimit } = settings;
     return await Supervisor.start({
@@ -166,6 +180,8 @@ export class Service {
       sweepMs,
       startMs,
       crashLimit,
+      connectMs: timeoutMs,
+      contacts: stores.contacts,
     }, signal);
   }
 

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { StartError } from "../errors.ts";
+import { ConnectionError, StartError } from "../errors.ts";
 import { ungrantedIn } from "../process/environment.ts";
 import { type ExitCause, uncaughtFrom, uncaughtMessage } from "../process/exit_cause.ts";
-import type { ReadyMessage } from "../process/handshake.ts";
+import { CANNOT_START_MARK, type ReadyMessage, WAITING_MARK } from "../process/handshake.ts";
 import { explainDenied } from "../process/scope.ts";
 import type { WorkerPlan } from "./worker_plan.ts";
 import type { WorkerSlot } from "./worker_slot.ts";
@@ -147,17 +147,54 @@ function missingCode(stderr: string, { entrypoint, config }: WorkerPlan): string
   return `workers load nothing over the network, fetch the code before: deno install${flag} --entrypoint ${entrypoint}`;
 }
 
+/** What kept a worker from starting that is no fault of the program's code. */
+export interface KeptFromStarting {
+  /** Why. */
+  readonly message: string;
+  /** Whether it is a store that cannot be reached. */
+  readonly isConnection: boolean;
+}
+
+/** What kept a worker from starting, as the worker itself said it; undefined if it said nothing. */
+export function keptFromStarting(stderr: string): KeptFromStarting | undefined {
+  const line = lineWith(CANNOT_START_MARK, stderr);
+  const parts = line === undefined ? null : /^(\w+): (.*)$/.exec(line);
+  if (parts === null) return undefined;
+  return { message: parts[2] ?? "", isConnection: parts[1] === "ConnectionError" };
+}
+
+/** The last line that begins with a mark, without it. */
+function lineWith(mark: string, stderr: string): string | undefined {
+  return stderr.split("\n").findLast((line) => line.startsWith(mark))?.slice(mark.length);
+}
+
+/** A store that stayed away while the workers started. */
+export function describeAway(last: Error, connectMs: number): ConnectionError {
+  const why = `within the ${connectMs / 1_000} s of 'connectTimeout': ${last.message}`;
+  return lastingOutage(`Cannot start the workers ${why}`, last);
+}
+
+/** The error of a store that stayed away for too long. */
+export function lastingOutage(message: string, cause?: Error): ConnectionError {
+  return new ConnectionError(message, {
+    retryable: true,
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
 /** Workers that were not ready in time. */
 export function describeNotReady(slots: readonly WorkerSlot[], startMs: number): StartError {
   const late = slots.filter((slot) => !slot.isReady);
   const numbers = late.map((slot) => `Worker ${slot.number}`).join(", ");
   const stderr =
     late.map((slot) => slot.worker?.child.stderrTail ?? "").find((text) => text !== "") ?? "";
+  const start = `Cannot start the pool: ${numbers} not ready within startTimeout (${
+    startMs / 1_000
+  } s): `;
+  const waiting = lineWith(WAITING_MARK, stderr);
+  if (waiting !== undefined) return new StartError(`${start}waiting for a store, ${waiting}`);
   return new StartError(
-    `Cannot start the pool: ${numbers} not ready within startTimeout (${
-      startMs / 1_000
-    } s): the module may wait ` +
-      `for something or serve for ever; ${REMINDER}` + tail(stderr),
+    `${start}the module may wait for something or serve for ever; ${REMINDER}` + tail(stderr),
   );
 }
 

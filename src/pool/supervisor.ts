@@ -5,13 +5,15 @@
  */
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue, Unsubscribe } from "../broker/broker.ts";
-import { aborted, sleep, withDeadline } from "../clock.ts";
+import { aborted, monotonicMs, settlesWithin, sleep } from "../clock.ts";
+import type { Contact } from "../contact.ts";
 import { StartError } from "../errors.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { ChildProcess } from "../process/child.ts";
 import { type ExitCause, UNCAUGHT } from "../process/exit_cause.ts";
+import { keepTrying } from "../keep_trying.ts";
 import { Guardian } from "../process/guardian.ts";
 import {
   decodeHolds,
@@ -23,12 +25,23 @@ import type { Interrupted } from "../task/definition.ts";
 import { ClosingCalls } from "./closing.ts";
 import { Departures, type Settled } from "./departures.ts";
 import { LeaseKeeper } from "./lease_keeper.ts";
-import { callerPlace, checkReady, describeEarlyDeath, describeNotReady } from "./start_problems.ts";
+import {
+  callerPlace,
+  checkReady,
+  describeAway,
+  describeEarlyDeath,
+  describeNotReady,
+  type KeptFromStarting,
+  keptFromStarting,
+  lastingOutage,
+} from "./start_problems.ts";
 import { type SlotHost, type SpawnedWorker, type WorkerInfo, WorkerSlot } from "./worker_slot.ts";
 import type { WorkerPlan } from "./worker_plan.ts";
 
 /** How many early deaths of one worker end a start. */
 const EARLY_DEATHS = 3;
+/** Between two looks at how a start goes. */
+const LOOK_MS = 250;
 /** How long a stop waits to hear of a worker that got ready a moment before it. */
 const HEAR_READY_MS = 800;
 
@@ -54,6 +67,10 @@ export interface SupervisorParts {
   readonly startMs: number;
   /** How many crashes end a task. */
   readonly crashLimit: number;
+  /** How long a start tries to reach the stores, in milliseconds. */
+  readonly connectMs: number;
+  /** Contact with the stores. */
+  readonly contacts: readonly Contact[];
 }
 
 /** How to stop. */
@@ -96,7 +113,7 @@ export class Supervisor implements SlotHost {
     this.#relay = relay;
     const slots = Array.from({ length: parts.numWorkers }, (_, n) => new WorkerSlot(n, this));
     this.#slots = slots;
-    const trouble = new TroubleLog(() => this.#log());
+    const trouble = new TroubleLog(() => this.#log(), () => this.#isAway);
     this.#leases = new LeaseKeeper({
       pool,
       queue,
@@ -151,7 +168,14 @@ export class Supervisor implements SlotHost {
   }
 
   async #begin(signal: AbortSignal): Promise<void> {
-    await this.#leases.start();
+    const { queue, connectMs: timeoutMs } = this.#parts;
+    await keepTrying({
+      address: `the queue '${queue.name}'`,
+      connect: () => this.#leases.start(),
+      giveUpAt: monotonicMs() + timeoutMs,
+      timeoutMs,
+      signal,
+    });
     const ready = new Promise<void>((resolve) => {
       this.#allReady = resolve;
     });
@@ -165,10 +189,22 @@ export class Supervisor implements SlotHost {
     const failed = aborted(this.#failedStart.signal).then(() =>
       Promise.reject(this.#failedStart.signal.reason)
     );
-    await withDeadline(Promise.race([ready, aborted(signal), failed]), {
-      ms: this.#parts.startMs,
-      error: () => describeNotReady(this.#slots, this.#parts.startMs),
-    });
+    const outcome = Promise.race([ready, aborted(signal), failed]);
+    const { startMs, connectMs, contacts } = this.#parts;
+    const awayMs = () => Math.max(...contacts.map((contact) => contact.awayMs));
+    const [from, awayBefore] = [monotonicMs(), awayMs()];
+    // Workers wait for a store that is away, so the time that it is counts for the stores' patience and not for theirs.
+    while (!await settlesWithin(outcome, LOOK_MS)) {
+      const awaySince = awayMs() - awayBefore;
+      if (monotonicMs() - from - awaySince > startMs) throw describeNotReady(this.#slots, startMs);
+      const lost = contacts.find((contact) => contact.isAway)?.lastError;
+      if (lost !== undefined && awaySince > connectMs) throw describeAway(lost, connectMs);
+    }
+    await outcome;
+  }
+
+  get #isAway(): boolean {
+    return this.#parts.contacts.some((contact) => contact.isAway);
   }
 
   /** Hears the workers that talk by the broker; those that talk by their pipes are heard from their start. */
@@ -210,6 +246,8 @@ export class Supervisor implements SlotHost {
         workerId,
         number: slot.number,
         leaseMs: this.#parts.leaseMs,
+        // Once the pool runs, nobody waits for a worker, and it may wait as those do that have started.
+        connectMs: this.#hasStarted ? null : this.#parts.connectMs,
         channel,
       }),
       ...(channel.kind === "pipe"
@@ -273,6 +311,8 @@ export class Supervisor implements SlotHost {
 
   diedEarly(slot: WorkerSlot, cause: ExitCause, stderr: string, times: number): void {
     if (this.#stopping) return;
+    const kept = keptFromStarting(stderr);
+    if (kept !== undefined) return this.#keptFromStarting(slot, kept);
     const death = describeEarlyDeath(slot.number, cause, stderr, this.#parts.plan);
     const failed = this.#failedStart.signal.aborted;
     if (!this.#hasStarted && (times >= EARLY_DEATHS || death.isCertain)) {
@@ -283,6 +323,18 @@ export class Supervisor implements SlotHost {
     if (death.cause === this.#lastDeath) return;
     this.#lastDeath = death.cause;
     this.#log().error(this.#hasStarted ? death.report : death.problem);
+  }
+
+  /** Something other than the program's code: a store that the worker waited for as long as the start does. */
+  #keptFromStarting(slot: WorkerSlot, { message, isConnection }: KeptFromStarting): void {
+    const problem = `Cannot start Worker ${slot.number}: ${message}`;
+    if (!this.#hasStarted) {
+      if (this.#failedStart.signal.aborted) return;
+      return this.#failStart(isConnection ? lastingOutage(problem) : new StartError(problem));
+    }
+    if (message === this.#lastDeath) return;
+    this.#lastDeath = message;
+    this.#log().error(problem);
   }
 
   /** Its caller gets the whole error; the log has the line that says which worker, why, and what to change. */

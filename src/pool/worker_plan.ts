@@ -34,7 +34,10 @@ export interface WorkerPlan {
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
   /** The boot record, but for what differs from worker to worker. */
-  readonly boot: Omit<BootRecord, "supervisorId" | "workerId" | "number" | "leaseMs" | "channel">;
+  readonly boot: Omit<
+    BootRecord,
+    "supervisorId" | "workerId" | "number" | "leaseMs" | "connectMs" | "channel"
+  >;
   /** Which way they talk: a file's broker does not write each log frame to the disk. */
   readonly channel: WorkerChannel["kind"];
   /** The module that declares the tasks, as errors show it. */

@@ -37,6 +37,8 @@ export interface BootRecord {
   readonly databasePoolSize: number;
   /** The lease of a claim, in milliseconds. */
   readonly leaseMs: number;
+  /** How long it tries to reach the stores, in milliseconds; null for as long as it takes. */
+  readonly connectMs: number | null;
   /** The most bytes of a result. */
   readonly maxResultBytes: number;
   /** Whether rows keep the context. */
@@ -61,6 +63,13 @@ export type WorkerChannel =
 
 /** What a worker may do, per kind: all of it, or these entries. A kind that is not named it has not. */
 export type WorkerScope = Readonly<Partial<Record<Deno.PermissionName, true | readonly string[]>>>;
+
+/**
+ * How a line begins by which a worker says on its standard error that it waits for a store, or that something of the
+ * library, and nothing of the program, keeps it from starting. Its name and message follow.
+ */
+export const WAITING_MARK = "Waiting for a store: ";
+export const CANNOT_START_MARK = "Cannot start as a worker: ";
 
 /** The line that ends a worker in good order. */
 export const STOP_LINE = "stop";

@@ -25,6 +25,8 @@ export interface LoopParts extends RunEnvironment {
   readonly workerId: string;
   /** The pool's tasks. */
   readonly tasks: ReadonlyMap<string, Task>;
+  /** Whether a store is known to be away. */
+  readonly isAway: () => boolean;
   /** How many tasks at once. */
   readonly concurrency: number;
   /** The lease of a claim, in milliseconds. */
@@ -46,10 +48,11 @@ export class ClaimLoop {
   readonly #stop = new AbortController();
   /** Resolves the wait of a loop without a free slot. */
   #wakeUp: () => void = () => {};
-  readonly #trouble = new TroubleLog(workerLogger);
+  readonly #trouble: TroubleLog;
 
   constructor(parts: LoopParts) {
     this.#parts = parts;
+    this.#trouble = new TroubleLog(workerLogger, parts.isAway);
     parts.stopping.addEventListener("abort", () => this.stop(), { once: true });
     if (parts.stopping.aborted) this.stop();
   }

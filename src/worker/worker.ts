@@ -8,21 +8,27 @@ import { openDatabase } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
-import { aborted, settlesWithin, withDeadline } from "../clock.ts";
-import { ConnectionError } from "../errors.ts";
+import { showBroker, showDatabase } from "../addresses.ts";
+import { aborted, monotonicMs, settlesWithin, withDeadline } from "../clock.ts";
+import { Contact } from "../contact.ts";
+import { AgentexecError, ConnectionError } from "../errors.ts";
+import { keepTrying } from "../keep_trying.ts";
+import { contactLog } from "../log/contact_log.ts";
 import { captureConsole, takeOverLogging } from "../log/capture.ts";
 import { workerLogger } from "../log/lifecycle.ts";
 import { LogPublisher } from "../log/publisher.ts";
 import {
   type BootRecord,
+  CANNOT_START_MARK,
   decodeBootRecord,
   READY_HINT,
   type ReadyMessage,
   STOP_LINE,
+  WAITING_MARK,
 } from "../process/handshake.ts";
 import { setWorkerConnections } from "../role.ts";
 import type { Database } from "../task/context.ts";
-import { declaredPools } from "../task/declared.ts";
+import { type DeclaredPool, declaredPools } from "../task/declared.ts";
 import { channelOf, type Say } from "./channel.ts";
 import { HoldsTeller } from "./holds.ts";
 import { readLines } from "./lines.ts";
@@ -57,11 +63,53 @@ async function run(): Promise<void> {
   const lines = readLines(Deno.stdin.readable);
   const first = await lines.next();
   const boot = decodeBootRecord(first.done ? undefined : first.value);
-  await (boot.narrows ? narrowToScope(boot.scope) : refuseWiderScope(boot.scope));
-  const worker = await Worker.open(boot);
-  const code = await worker.live(lines);
+  const { worker, declared } = await start(boot);
+  const code = await worker.live(declared, lines);
   // The program's own timers and servers must not keep a worker that is done.
   Deno.exit(code);
+}
+
+/** What keeps a worker from starting here is no fault of the program: its supervisor is told so. */
+async function start(boot: BootRecord) {
+  try {
+    await (boot.narrows ? narrowToScope(boot.scope) : refuseWiderScope(boot.scope));
+    const worker = await Worker.open(boot);
+    return { worker, declared: await worker.begin() };
+  } catch (error) {
+    if (!(error instanceof AgentexecError)) throw error;
+    writeToStderr(`${CANNOT_START_MARK}${error.name}: ${error.message.replaceAll("\n", " ")}`);
+    return Deno.exit(1);
+  }
+}
+
+/** Waits for stores: those that are away are told of once. */
+class Patience {
+  readonly #timeoutMs: number;
+  readonly #giveUpAt: number;
+  readonly #never = new AbortController().signal;
+  readonly #waitingFor = new Set<string>();
+
+  constructor(connectMs: number | null) {
+    this.#timeoutMs = connectMs ?? Infinity;
+    this.#giveUpAt = monotonicMs() + this.#timeoutMs;
+  }
+
+  async wait<T>(address: string, connect: () => Promise<T>): Promise<T> {
+    const outcome = await keepTrying({
+      address,
+      connect,
+      timeoutMs: this.#timeoutMs,
+      giveUpAt: this.#giveUpAt,
+      signal: this.#never,
+      onRetry: (error) => {
+        if (this.#waitingFor.has(address)) return;
+        this.#waitingFor.add(address);
+        writeToStderr(`${WAITING_MARK}${error.message}`);
+      },
+    });
+    // Without an abort there is always an outcome.
+    return outcome as T;
+  }
 }
 
 class Worker {
@@ -72,6 +120,8 @@ class Worker {
   readonly #store: ActivityStore;
   readonly #say: Say;
   readonly #publisher: LogPublisher;
+  readonly #patience: Patience;
+  readonly #isAway: () => boolean;
   readonly #stop = new AbortController();
   #handlerDatabase: Database | undefined;
   #loop: ClaimLoop | undefined;
@@ -85,6 +135,8 @@ class Worker {
     store: ActivityStore;
     say: Say;
     publisher: LogPublisher;
+    patience: Patience;
+    isAway: () => boolean;
   }) {
     this.#boot = parts.boot;
     this.#broker = parts.broker;
@@ -93,22 +145,33 @@ class Worker {
     this.#store = parts.store;
     this.#say = parts.say;
     this.#publisher = parts.publisher;
+    this.#patience = parts.patience;
+    this.#isAway = parts.isAway;
   }
 
   static async open(boot: BootRecord): Promise<Worker> {
     const { broker: address, database, tablePrefix, messages, storeContext, queueName } = boot;
     const declared = declaredPools().get(boot.pool);
+    const contacts = { broker: new Contact(), database: new Contact() };
     const store = new ActivityStore({
+      contact: contacts.database,
       address: database,
       tablePrefix,
       messages,
       storeContext,
       ...(declared?.openDatabase === undefined ? {} : { db: declared.openDatabase }),
     });
-    const broker = openBroker(address, { clientName: `agentexec-worker-${boot.number}` });
-    await Promise.all([store.connect(), broker.connect()]);
+    const broker = openBroker(address, {
+      clientName: `agentexec-worker-${boot.number}`,
+      contact: contacts.broker,
+    });
+    const patience = new Patience(boot.connectMs);
+    await Promise.all([
+      patience.wait(showDatabase(database), () => store.connect()),
+      patience.wait(showBroker(address), () => broker.connect()),
+    ]);
     const queue = broker.queue(queueName);
-    const brokerId = await queue.open();
+    const brokerId = await patience.wait(showBroker(address), () => queue.open());
     const say = channelOf(boot, queue);
     const publisher = new LogPublisher({
       workerId: boot.workerId,
@@ -121,19 +184,37 @@ class Worker {
     await takeOverLogging(publisher);
     captureConsole();
     setWorkerConnections({ broker: address, database, tablePrefix, queueName });
-    return new Worker({ boot, broker, queue, brokerId, store, say, publisher });
+    contacts.broker.listen(contactLog(showBroker(address), workerLogger));
+    contacts.database.listen(contactLog(showDatabase(database), workerLogger));
+    const isAway = () => contacts.broker.isAway || contacts.database.isAway;
+    return new Worker({ boot, broker, queue, brokerId, store, say, publisher, patience, isAway });
+  }
+
+  /** Says what it is, for as long as the broker takes to hear it. */
+  async begin(): Promise<DeclaredPool | undefined> {
+    const { supervisorId, channel, broker } = this.#boot;
+    const address = showBroker(broker);
+    if (channel.kind === "broker") {
+      await this.#patience.wait(
+        address,
+        () =>
+          this.#queue.subscribe({ kind: "stop", supervisorId }, {
+            onMessage: () => this.#stop.abort(),
+            // A broker that lost its data has lost that this worker is ready.
+            onReconnect: () =>
+              void this.#queue.ready(this.#boot.workerId, this.#ready).catch(() => {}),
+          }),
+      );
+    }
+    return await this.#patience.wait(address, () => this.#sayReady());
   }
 
   /** Runs until told to stop, or orphaned. Answers with the exit code. */
-  async live(lines: AsyncIterator<string>): Promise<number> {
-    const { supervisorId, channel } = this.#boot;
-    if (channel.kind === "broker") {
-      await this.#queue.subscribe({ kind: "stop", supervisorId }, {
-        onMessage: () => this.#stop.abort(),
-      });
-    }
+  async live(
+    declared: DeclaredPool | undefined,
+    lines: AsyncIterator<string>,
+  ): Promise<number> {
     const hearing = this.#hear(lines);
-    const declared = await this.#sayReady();
     if (declared !== undefined) {
       const holds = new HoldsTeller({
         workerId: this.#boot.workerId,
@@ -141,6 +222,7 @@ class Worker {
         say: this.#say,
       });
       this.#loop = new ClaimLoop({
+        isAway: this.#isAway,
         onChange: () => holds.changed(),
         workerId: this.#boot.workerId,
         tasks: declared.tasks,
@@ -177,7 +259,18 @@ class Worker {
   }
 
   /** Says what this module declares; answers with the pool where it is what the supervisor expects. */
-  async #sayReady() {
+  async #sayReady(): Promise<DeclaredPool | undefined> {
+    const declared = declaredPools().get(this.#boot.pool);
+    await this.#queue.ready(this.#boot.workerId, this.#ready);
+    // A hint: what counts is in the key.
+    await this.#say(READY_HINT).catch(() => {});
+    if (declared === undefined || declared.queueName !== this.#boot.queueName) return undefined;
+    // Its supervisor refuses other names too; until it says so, nothing is to be claimed under them.
+    const expected = this.#boot.tasks.every((name) => declared.tasks.has(name));
+    return expected ? declared : undefined;
+  }
+
+  get #ready(): string {
     const declared = declaredPools().get(this.#boot.pool);
     const message: ReadyMessage = {
       tasks: [...(declared?.tasks.keys() ?? [])],
@@ -185,12 +278,7 @@ class Worker {
       queueName: declared?.queueName ?? null,
       caller: caller ?? null,
     };
-    await this.#queue.ready(this.#boot.workerId, JSON.stringify(message));
-    await this.#say(READY_HINT);
-    if (declared === undefined || declared.queueName !== this.#boot.queueName) return undefined;
-    // Its supervisor refuses other names too; until it says so, nothing is to be claimed under them.
-    const expected = this.#boot.tasks.every((name) => declared.tasks.has(name));
-    return expected ? declared : undefined;
+    return JSON.stringify(message);
   }
 
   #database(): Database {

@@ -64,6 +64,7 @@ async function startCompiled(
     concurrency: 1,
     databasePoolSize: 2,
     leaseMs: 30_000,
+    connectMs: 30_000,
     maxResultBytes: 1_048_576,
     storeContext: true,
     ungranted: [],

@@ -22,6 +22,10 @@ export interface Proxy extends AsyncDisposable {
   rewrite(from: string, to: string): void;
   /** Passes on again what the server says. */
   restore(): void;
+  /** Refuses connections, and cuts those that are there, as if nobody listened. */
+  refuse(): void;
+  /** Accepts connections again, on the same port. */
+  accept(): void;
   /** Lets nothing pass any more, either way, and ends no connection (a cable that was pulled). */
   block(): void;
   /** Lets everything pass again. What was held back arrives. */
@@ -40,9 +44,11 @@ function bytesOf(text: string): string {
 
 class TcpProxy implements Proxy {
   readonly #target: number;
-  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #port = this.#listener.addr.port;
+  #refusing = false;
   readonly #links = new Set<Link>();
-  readonly #running: Promise<void>;
+  #running: Promise<unknown>;
   readonly #rewrites: (readonly [string, string])[] = [];
   #losing: { readonly text: string; readonly done: () => void } | undefined;
   #gate: PromiseWithResolvers<void> | undefined;
@@ -54,7 +60,7 @@ class TcpProxy implements Proxy {
   }
 
   get port(): number {
-    return this.#listener.addr.port;
+    return this.#port;
   }
 
   get connections(): number {
@@ -79,6 +85,18 @@ class TcpProxy implements Proxy {
     this.#rewrites.length = 0;
   }
 
+  refuse(): void {
+    this.#refusing = true;
+    this.#listener.close();
+    this.cut();
+  }
+
+  accept(): void {
+    this.#refusing = false;
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: this.#port });
+    this.#running = Promise.all([this.#running, this.#accept()]);
+  }
+
   block(): void {
     this.#gate ??= Promise.withResolvers<void>();
   }
@@ -90,7 +108,7 @@ class TcpProxy implements Proxy {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.unblock();
-    this.#listener.close();
+    if (!this.#refusing) this.#listener.close();
     this.cut();
     await this.#running;
   }

@@ -1,10 +1,10 @@
 /**
- * Connecting with patience: a pool that is to run waits for stores that come up beside it.
+ * Connecting with patience: a pool that is to run, and each of its workers, waits for stores that come up beside it.
  *
  * @module
  */
-import { monotonicMs, sleep, withDeadline } from "../clock.ts";
-import { ConnectionError } from "../errors.ts";
+import { monotonicMs, sleep, withDeadline } from "./clock.ts";
+import { ConnectionError } from "./errors.ts";
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;
@@ -20,14 +20,14 @@ export interface ConnectOptions {
 }
 
 /** What is tried. */
-export interface Attempts extends ConnectOptions {
+export interface Attempts<T> extends ConnectOptions {
   /** Where to, as it may be shown. */
   readonly address: string;
   /** One attempt. */
-  readonly connect: () => Promise<unknown>;
+  readonly connect: () => Promise<T>;
   /** When the time is up, on the monotonic clock. */
   readonly giveUpAt: number;
-  /** Ends the attempts; the call then resolves. */
+  /** Ends the attempts; the call then resolves to undefined. */
   readonly signal: AbortSignal;
 }
 
@@ -36,19 +36,21 @@ export interface Attempts extends ConnectOptions {
  *
  * @throws {ConnectionError} If it cannot be reached in time, or refuses for good.
  */
-export async function keepTrying(attempts: Attempts): Promise<void> {
+export async function keepTrying<T>(attempts: Attempts<T>): Promise<T | undefined> {
   const { address, connect, giveUpAt, timeoutMs, onRetry, signal } = attempts;
   let pause = FIRST_PAUSE_MS;
+  let last: ConnectionError | undefined;
   for (;;) {
     try {
-      await withDeadline(connect(), {
+      return await withDeadline(connect(), {
         ms: giveUpAt - monotonicMs(),
-        error: () => new ConnectionError("no answer", { retryable: true }),
+        // An attempt that is cut off says nothing; the one before it may.
+        error: () => last ?? new ConnectionError("no answer", { retryable: true }),
       });
-      return;
     } catch (error) {
       if (!(error instanceof ConnectionError) || !error.retryable) throw error;
-      if (signal.aborted) return;
+      last = error;
+      if (signal.aborted) return undefined;
       const left = giveUpAt - monotonicMs();
       if (left <= 0) {
         throw new ConnectionError(
@@ -60,7 +62,7 @@ export async function keepTrying(attempts: Attempts): Promise<void> {
       }
       onRetry?.(error);
       await sleep(Math.min(pause, left), { signal });
-      if (signal.aborted) return;
+      if (signal.aborted) return undefined;
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     }
   }
