@@ -305,3 +305,35 @@ Deno.test("a pause of Redis that outlasts leases sweeps nobody", async () => {
   assertEquals((await register(b.queue, other)).swept, false);
   assertEquals(await b.queue.check([run]), ["own"]);
 });
+
+Deno.test("after an outage the living have time to renew themselves, and the dead are taken then", async () => {
+  await using server = await startRedis();
+  await using a = await openQueue(server.url);
+  await using b = await openQueue(server.url);
+  const [sweeper, other] = [crew(), crew()];
+  const leaseMs = 1_000;
+  const { supervisorId } = sweeper;
+  await register(b.queue, other, leaseMs);
+  await b.queue.enqueue([task()]);
+  const run = await claimOne(b.queue, other.workerIds[0], { leaseMs: LONG_LEASE });
+  await register(a.queue, sweeper, LONG_LEASE);
+  await server.kill();
+  await waitFor(() => a.broker.contactMs === 0, { what: "the loss to be noticed" });
+  await server.restart();
+  // The sweeper is back before the other one, whose lease has ended meanwhile.
+  const back = performance.now();
+  await waitFor(async () => {
+    await register(a.queue, sweeper, LONG_LEASE);
+    assertEquals(await a.queue.sweep({ supervisorId, leaseMs }), []);
+    return performance.now() - back > 3 * leaseMs;
+  }, { what: "three leases to pass", timeoutMs: 20_000 });
+  assertEquals((await register(b.queue, other, leaseMs)).swept, false);
+  assertEquals(await b.queue.check([run]), ["own"]);
+  // From now on it is silent.
+  const swept = await waitFor(async () => {
+    await register(a.queue, sweeper, LONG_LEASE);
+    const taken = await a.queue.sweep({ supervisorId, leaseMs });
+    return taken.length > 0 && taken;
+  }, { what: "the dead one to be taken" });
+  assertEquals(only(swept).id, run.id);
+});
