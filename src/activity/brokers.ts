@@ -5,6 +5,7 @@
  * @module
  */
 import { sql } from "kysely";
+import { waitingBriefly } from "./locked_rows.ts";
 import type { Session } from "./session.ts";
 
 /** A broker that somebody uses now. */
@@ -33,7 +34,7 @@ export async function noteBrokerUse(session: Session, use: BrokerUse): Promise<v
   const { id, queue, address } = use;
   await sql`
     insert into ${session.broker} (id, queue, address, last_used_at)
-    values (${id}, ${queue}, ${address}, ${session.now()})
+    select ${id}, ${queue}, ${address}, ${session.now()} where ${waitingBriefly(session)}
     on conflict (id, queue) do update
       set address = excluded.address, last_used_at = excluded.last_used_at`.execute(session.db);
 }
@@ -47,7 +48,8 @@ export async function noteBrokersSeen(
   for (const id of ids) {
     await sql`
       insert into ${session.broker} (id, queue, last_used_at)
-      values (${id}, ${queue}, ${session.now()}) on conflict do nothing`.execute(session.db);
+      select ${id}, ${queue}, ${session.now()} where ${waitingBriefly(session)}
+      on conflict do nothing`.execute(session.db);
   }
 }
 

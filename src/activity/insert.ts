@@ -9,7 +9,14 @@ import { findUnstorableJson } from "../task/text.ts";
 import type { InsertOutcome, NewTaskRow } from "./rows.ts";
 import { idIn, plainJson } from "./dialect.ts";
 import { isLockTimeout } from "./failure.ts";
-import { addLine, isRefused, type Known, LOCK_WAIT, lockRows, readKnown } from "./locked_rows.ts";
+import {
+  addLine,
+  isRefused,
+  type Known,
+  lockRows,
+  readKnown,
+  waitingBriefly,
+} from "./locked_rows.ts";
 import type { Session } from "./session.ts";
 
 /** How often rows that vanish while they are looked at are made again. */
@@ -137,7 +144,7 @@ async function makePostgres(
         agent_id uuid, queue text, broker_id text, task_name text, context text, metadata text,
         parent_id uuid, run_at timestamptz
       )
-      where set_config('lock_timeout', ${LOCK_WAIT}, true) is not null
+      where ${waitingBriefly(session)}
       order by agent_id
       on conflict (agent_id) do nothing
       returning agent_id

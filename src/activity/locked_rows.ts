@@ -87,12 +87,18 @@ async function selectRows(
 }
 
 /** How long a statement waits for a row that it cannot skip; then it fails, and is tried again. */
-export const LOCK_WAIT = "50ms";
+const LOCK_WAIT = "50ms";
+
+/** A condition that is always met, and lets its statement wait only so long for a row. */
+export function waitingBriefly({ dialect }: Session): RawBuilder<unknown> {
+  return dialect === "postgres"
+    ? sql`set_config('lock_timeout', ${LOCK_WAIT}, true) is not null`
+    : sql`true`;
+}
 
 /** Lets the statements of a transaction wait only so long for a row: they hold up the connection meanwhile. */
-export async function waitBriefly({ dialect }: Session, db: Kysely<unknown>): Promise<void> {
-  if (dialect === "sqlite") return;
-  await sql`select set_config('lock_timeout', ${LOCK_WAIT}, true)`.execute(db);
+export async function waitBriefly(session: Session, db: Kysely<unknown>): Promise<void> {
+  if (session.dialect === "postgres") await sql`select ${waitingBriefly(session)}`.execute(db);
 }
 
 /** Adds the same line to several logs, behind those that stand under the token. */

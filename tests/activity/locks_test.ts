@@ -212,6 +212,21 @@ Deno.test("a record whose row is locked holds up no other call, and its change i
   assertEquals(await bench.log(record), ["queued: Waiting", "running: b"]);
 });
 
+Deno.test("a broker's row that is locked holds up no write of a task", async () => {
+  await using bench = await Bench.make(contract);
+  const use = { id: "b", queue: "q", address: "redis://localhost:6379/0" };
+  await bench.store.noteBrokerUse(use);
+  const id = await bench.running("1");
+  await using others = new Others(bench);
+  const transaction = await others.begin();
+  await sql`select 1 from agentexec_broker for update`.execute(transaction);
+  const noted = assertRejects(() => bench.store.noteBrokerUse(use), ConnectionError);
+  const write = bench.write({ agentId: id, token: "1", status: "complete" });
+  assertEquals(await within(write, { what: "the write" }), { kind: "written" });
+  await within(noted, { what: "the note to be given up" });
+  assertEquals(await others.waiting(), 0);
+});
+
 Deno.test("a known task is known also while its row is locked", async () => {
   await using bench = await Bench.make(contract);
   const row = newRow();
