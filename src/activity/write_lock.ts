@@ -11,8 +11,10 @@ import { after, monotonicMs, wallClockMs } from "../clock.ts";
 import { LockTurns } from "../lock_turns.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
 
-/** After how long a lock is worth a note: most are held for a millisecond. */
+/** After how long a lock is worth a note, most are held for a millisecond; and how often the note is renewed. */
 const NOTE_MS = 500;
+/** A note that was not renewed for so long is of a process that was killed, or cannot be believed. */
+const STALE_MS = 5_000;
 /** After how long the operator is told. */
 const LONG_MS = 2_000;
 
@@ -31,6 +33,8 @@ interface Holder {
   readonly of: "program" | "library";
   /** Since when, in milliseconds of the Unix epoch. */
   readonly since: number;
+  /** When this was written. */
+  readonly at: number;
 }
 
 /** How one connection holds the lock. */
@@ -78,10 +82,7 @@ export class WriteLock {
     const task = run && { name: run.taskName, agentId: run.agentId };
     this.#held = { since: monotonicMs(), task };
     this.#told = false;
-    this.#stopTimer = after(NOTE_MS, () => {
-      this.#note();
-      this.#stopTimer = after(LONG_MS - NOTE_MS, () => this.#tell());
-    });
+    this.#watch();
   }
 
   /** It was given up. */
@@ -107,6 +108,14 @@ export class WriteLock {
     const seconds = Math.max(0, (wallClockMs() - since) / 1_000).toFixed(1);
     return `${who} in process ${pid} has held its write lock for ${seconds} s` +
       (own ? "; inside a transaction use the transaction's own object, not 'db'" : "");
+  }
+
+  #watch(): void {
+    this.#stopTimer = after(NOTE_MS, () => {
+      this.#note();
+      if (this.#heldMs >= LONG_MS) this.#tell();
+      this.#watch();
+    });
   }
 
   get #heldMs(): number {
@@ -139,6 +148,7 @@ export class WriteLock {
       ...(task === undefined ? {} : { task }),
       of: this.#options.onLongLock === undefined ? "library" : "program",
       since: wallClockMs() - this.#heldMs,
+      at: wallClockMs(),
     };
     this.#noted = quietly(() => {
       writeFileSync(holderFile(path), JSON.stringify(note), { mode: 0o600 });
@@ -154,7 +164,8 @@ export class WriteLock {
   #read(): Holder | undefined {
     return quietly(() => {
       const note: Holder = JSON.parse(readFileSync(holderFile(this.#options.path), "utf8"));
-      return typeof note?.pid === "number" && typeof note.since === "number" ? note : undefined;
+      const told = typeof note?.pid === "number" && typeof note.since === "number";
+      return told && wallClockMs() - note.at < STALE_MS ? note : undefined;
     });
   }
 }

@@ -167,3 +167,23 @@ Deno.test("whoever uses the database beside its own write transaction is told so
   });
   assertEquals(await read(handlers.db), 1);
 });
+
+Deno.test("who was killed with the lock is not blamed for what another program holds", async () => {
+  await using bench = await Bench.make(contract);
+  await using handlers = await handlersDatabase(bench);
+  const { path } = bench.ground.address as { path: string };
+  const task = { name: "dead", agentId: crypto.randomUUID() };
+  const note = { pid: 1, task, of: "program", since: Date.now() - 60_000, at: Date.now() - 50_000 };
+  await Deno.writeTextFile(`${path}-holder`, JSON.stringify(note));
+  const foreign = new DatabaseSync(path);
+  foreign.exec("begin immediate");
+  const error = await assertRejects(() => write(handlers.db, 1), ConnectionError);
+  assertMatch(error.message, /database is locked; another process keeps it locked/);
+  const late = handlers.db.transaction().execute((transaction) => write(transaction, 2));
+  for (let turn = 0; turn < 20; turn++) await fetch("data:,turn").then((r) => r.text());
+  foreign.exec("rollback");
+  foreign.close();
+  await late;
+  const left = [...Deno.readDirSync(path.slice(0, path.lastIndexOf("/")))].map(({ name }) => name);
+  assertEquals(left.filter((name) => name.endsWith("-holder")), []);
+});

@@ -1,5 +1,7 @@
-import { Client, Pool } from "@agentexec/core";
+import { Pool } from "@agentexec/core";
 import pg from "pg";
+import { parseBrokerUrl } from "../../src/addresses.ts";
+import { openBroker } from "../../src/broker/open_broker.ts";
 import { assertEquals, assertTrue } from "../support/assert.ts";
 import { chat, echo, hold } from "../fixtures/tasks.ts";
 import { fixture, makePool, recordLogs, startPool, type TestPool } from "../support/pools.ts";
@@ -81,17 +83,20 @@ async function redisCli(port: number, ...args: string[]): Promise<string> {
 Deno.test("a forced stop while Redis keeps silent is over before one call to it gives up", async () => {
   await using _ = await recordLogs();
   await using started = await startPool({ numWorkers: 2 });
-  const { pool, redis, databaseUrl } = started;
-  await using client = new Client({ brokerUrl: redis.url, databaseUrl, queueName: "fixture" });
-  await client.depth();
+  const { pool, redis } = started;
+  // A call as workers and supervisors make it: those of clients give up sooner.
+  const broker = openBroker(parseBrokerUrl({ value: redis.url, source: "the test" }));
+  await broker.connect();
+  await broker.queue("fixture").depth();
   const task = await pool.enqueue(hold, { ms: 60_000 });
   await running(started, task.agentId);
   redis.pause();
-  const call = client.depth().then(() => "the call", () => "the call");
+  const call = broker.queue("fixture").depth().then(() => "the call", () => "the call");
   const stop = pool.shutdown({ timeout: { seconds: 0 } }).then(({ drained }) => drained);
   assertEquals(await Promise.race([call, stop]), false);
   redis.resume();
   await call;
+  await broker.close();
 });
 
 Deno.test("a worker that died is not registered again while the database is slow to settle its tasks", async () => {
