@@ -20,10 +20,13 @@ export function agoOf(dialect: Dialect, ms: number): RawBuilder<unknown> {
     : sql`strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ${`-${ms / 1_000} seconds`})`;
 }
 
-/** Whether the row's id is one of these. One parameter, so that it is one text however many. */
+/**
+ * Whether the row's id is one of these. One parameter, so that it is one text however many. On Postgres a set of rows,
+ * not an array: a plan that reads the whole table would take the text of an array apart for each of its rows.
+ */
 export function idIn(dialect: Dialect, ids: readonly string[]): RawBuilder<boolean> {
   return dialect === "postgres"
-    ? sql`agent_id = any(cast(${`{${ids.join(",")}}`}::text as uuid[]))`
+    ? sql`agent_id in (select unnest(cast(${`{${ids.join(",")}}`}::text as uuid[])))`
     : sql`agent_id in (select value from json_each(${JSON.stringify(ids)}))`;
 }
 

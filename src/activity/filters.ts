@@ -7,6 +7,7 @@ import { type Expression, expressionBuilder, type RawBuilder, sql } from "kysely
 import { isAgentId } from "../task/agent_id.ts";
 import { checkDate } from "../task/dates.ts";
 import { kindOf } from "../task/json_text.ts";
+import { isPlain } from "../task/lossy.ts";
 import { isStorable } from "../task/text.ts";
 import type { ActivityFilter, ActivityKind, ActivityStatus, MetadataFilter } from "./activity.ts";
 import { type Dialect, idIn, timeOf } from "./dialect.ts";
@@ -36,13 +37,15 @@ export function whereOf(dialect: Dialect, filter: ActivityFilter): RawBuilder<un
   if (status !== undefined) {
     conditions.push(oneOf("status", known("status", [status].flat(), STATUSES)));
   }
-  if (taskName !== undefined) conditions.push(oneOf("task_name", [taskName]));
-  if (queue !== undefined) conditions.push(oneOf("queue", [queue]));
+  if (taskName !== undefined) conditions.push(oneOf("task_name", texts("taskName", [taskName])));
+  if (queue !== undefined) conditions.push(oneOf("queue", texts("queue", [queue])));
   if (kind !== undefined) conditions.push(oneOf("kind", known("kind", [kind], KINDS)));
   if (errorName !== undefined) {
-    conditions.push(sql`${oneOf("error_name", [errorName])} and error is not null`);
+    conditions.push(
+      sql`${oneOf("error_name", texts("errorName", [errorName]))} and error is not null`,
+    );
   }
-  if (agentIds !== undefined) conditions.push(idOneOf(dialect, checkIds(agentIds)));
+  if (agentIds !== undefined) conditions.push(idIn(dialect, checkIds(agentIds)));
   const times = [["createdAfter", sql`>=`], ["createdBefore", sql`<`]] as const;
   for (const [option, compared] of times) {
     const time = filter[option];
@@ -90,20 +93,17 @@ function checkIds(ids: readonly string[]): readonly string[] {
   return ids.map((id) => id.toLowerCase());
 }
 
-/** One parameter, however many: Postgres takes no more than 65,535 of them. */
-function idOneOf(dialect: Dialect, ids: readonly string[]): RawBuilder<unknown> {
-  return dialect === "postgres"
-    ? sql`agent_id = any(cast(${`{${ids.join(",")}}`}::text as uuid[]))`
-    : idIn(dialect, ids);
-}
-
-function oneOf(column: string, values: readonly string[]): RawBuilder<unknown> {
+function texts(option: string, values: readonly string[]): readonly string[] {
   for (const value of values) {
     if (typeof value === "string") continue;
     throw new TypeError(
-      `Cannot filter by ${column}: it must be a string, current value is ${value}`,
+      `Cannot filter by '${option}': it must be a string, current value is ${kindOf(value)}`,
     );
   }
+  return values;
+}
+
+function oneOf(column: string, values: readonly string[]): RawBuilder<unknown> {
   // No row holds what cannot be stored, and Postgres would refuse the question.
   const storable = values.filter(isStorable);
   return storable.length === 0 ? NEVER : sql`${sql.ref(column)} in (${sql.join(storable)})`;
@@ -111,9 +111,11 @@ function oneOf(column: string, values: readonly string[]): RawBuilder<unknown> {
 
 /** Refuses a filter on the metadata that cannot be meant. */
 export function checkMetadataFilter(filter: MetadataFilter): void {
-  if (typeof filter !== "object" || filter === null || Array.isArray(filter)) {
+  // A Map has no members of its own: as a filter it would let everything pass.
+  if (typeof filter !== "object" || filter === null || Array.isArray(filter) || !isPlain(filter)) {
     throw new TypeError(
-      "Cannot filter by metadata: the filter must be an object of members and their values",
+      "Cannot filter by metadata: the filter must be a plain object of members and their values, current value is " +
+        kindOf(filter),
     );
   }
   for (const [key, value] of Object.entries(filter)) {

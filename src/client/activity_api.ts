@@ -17,6 +17,7 @@ import {
 import type { ActivityStore } from "../activity/store.ts";
 import { checkName } from "../config.ts";
 import { beforeActing } from "../role.ts";
+import { show } from "../show.ts";
 import { type CodecLimits, encodeMetadata } from "../task/codec.ts";
 import { PROGRESS_OPTIONS, type ProgressOptions } from "../task/context.ts";
 import { checkDate } from "../task/dates.ts";
@@ -208,7 +209,7 @@ function checkProgress(doing: string, options: ProgressOptions): void {
   if (typeof percentage === "number" && percentage >= 0 && percentage <= 100) return;
   throw new RangeError(
     `Cannot use 'percentage': it must be a number from 0 to 100, current value is ${
-      String(percentage)
+      show(percentage)
     }`,
   );
 }

@@ -114,6 +114,9 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
     );
   }
   const path = PATHS.includes(kind) || (kind === "run" && text.includes("/"));
+  if (path && isUrl(entry) && !text.startsWith("file:")) {
+    throw new TypeError(`Cannot use permissions.${kind}: ${show(text)} is no file: URL`);
+  }
   const resolved = path ? absolute(text, cwd) : text;
   if (resolved.includes(",")) {
     throw new TypeError(
@@ -127,7 +130,7 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
     throw new TypeError(
       `Cannot use permissions.sys: ${
         JSON.stringify(resolved)
-      } is no kind of system information, such as "hostname"`,
+      } is no kind of system information, expected one of ${SYSTEM_KINDS.join(", ")}`,
     );
   }
   if (kind === "env" && !/^[A-Za-z_][A-Za-z0-9_]*\*?$/.test(resolved)) {
@@ -190,11 +193,22 @@ function hostOfUrl(text: string): string | undefined {
   return URL.canParse(text) ? new URL(text).host || undefined : undefined;
 }
 
+/** The kinds of system information that the flags of Deno 2.9 know. */
+const SYSTEM_KINDS: readonly string[] = [
+  ...["cpus", "getPriority", "getegid", "gid", "homedir", "hostname", "loadavg"],
+  ...["networkInterfaces", "osRelease", "osUptime", "setPriority", "statfs", "systemMemoryInfo"],
+  ...["uid", "userInfo", "username"],
+];
+
 /**
  * Whether Deno knows this kind of system information: a flag that it cannot read would end each worker at its start.
- * (Where this process is granted all kinds, Deno does not look at the name.)
+ * A later Deno may know more, and is asked; if this process is granted all kinds, it does not look at the name.
  */
 function isSystemKind(kind: string): boolean {
+  return SYSTEM_KINDS.includes(kind) || (!takesKind("no kind") && takesKind(kind));
+}
+
+function takesKind(kind: string): boolean {
   try {
     Deno.permissions.querySync({ name: "sys", kind: kind as SysKind });
     return true;

@@ -108,3 +108,21 @@ Deno.test("activity refuses a time for its metrics that is none", async () => {
     tasks: [],
   });
 });
+
+Deno.test("activity names a filter that is no text by its option, and shows a percentage as it was given", async () => {
+  await using bench = await makeBench();
+  const { activity } = bench.client;
+  for (const option of ["taskName", "queue", "errorName"]) {
+    const error = await assertRejects(() => activity.list({ [option]: 5 }), TypeError);
+    assertEquals(
+      error.message,
+      `Cannot filter by '${option}': it must be a string, current value is a number`,
+    );
+  }
+  const id = await activity.create({ taskName: "nightly_import" });
+  const error = await assertRejects(
+    () => activity.complete(id, "Done", { percentage: "5" as never }),
+    RangeError,
+  );
+  assertTrue(error.message.endsWith('current value is "5"'), error.message);
+});

@@ -1,4 +1,6 @@
+import { sql } from "kysely";
 import { z } from "zod";
+import { agentIdFrom } from "../../src/client/agent_id.ts";
 import { Client } from "../../src/client/client.ts";
 import type { EnqueueOptions } from "../../src/client/enqueue_options.ts";
 import {
@@ -381,4 +383,21 @@ Deno.test("a task whose copy the broker lost is put in again by enqueueing it ag
   });
   await client.enqueue(ping, undefined, { agentId: ID });
   assertEquals((await worker.claim()).attempt, 2);
+});
+
+Deno.test("enqueueMany() of known ids takes about as long as the first time, whatever Postgres knows of its table", async () => {
+  await using bench = await makeBench();
+  const { client } = bench;
+  const contexts = Array.from({ length: 2_000 }, () => undefined);
+  const options = { agentIds: contexts.map((_, index) => agentIdFrom(`ping:${index}`)) };
+  const begin = performance.now();
+  await client.enqueueMany(ping, contexts, options);
+  const first = performance.now() - begin;
+  // So many ids of so small a table, in no order, and Postgres reads the whole of it.
+  await sql`analyze agentexec_activity`.execute(client.db);
+  const again = performance.now();
+  await client.enqueueMany(ping, contexts, options);
+  const second = performance.now() - again;
+  assertTrue(second < 4 * first, `${Math.round(first)} ms, then ${Math.round(second)} ms`);
+  assertEquals((await client.depth()).waiting, 2_000);
 });

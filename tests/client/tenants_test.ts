@@ -1,5 +1,5 @@
 import { defineTask, ResultExpiredError, type TaskHandle } from "@agentexec/core";
-import { assertEquals, assertRejects, assertThrows } from "../support/assert.ts";
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
 import { makeBench } from "./support.ts";
 
 const ping = defineTask("ping");
@@ -70,5 +70,28 @@ Deno.test("a handle keeps the metadata that it was made with, and refuses one th
   for (const bad of [{ org: undefined }, { org: {} }, null, "o-1", ["o-1"]] as never[]) {
     assertThrows(() => client.handle(ping, agentId, { metadata: bad }), TypeError);
     await assertRejects(() => client.activity.detail(agentId, { metadata: bad }), TypeError);
+  }
+});
+
+Deno.test("metadata that is no plain object is refused as a filter, and lets nobody's task pass", async () => {
+  await using bench = await makeBench();
+  const { client } = bench;
+  const { agentId } = await client.enqueue(ping, undefined, OURS);
+  for (const metadata of [new Map([["org", "o-2"]]), new Date(), new URLSearchParams("org=o-2")]) {
+    const options = { metadata } as never;
+    for (
+      const call of [
+        () => client.activity.detail(agentId, options),
+        () => client.activity.list(options),
+        () => client.activity.count(options),
+      ]
+    ) {
+      const error = await assertRejects(call as () => Promise<unknown>, TypeError);
+      assertMatch(
+        error.message,
+        /filter must be a plain object.*current value is an? (Map|Date|URL)/,
+      );
+    }
+    assertThrows(() => client.handle(ping, agentId, options), TypeError);
   }
 });

@@ -105,6 +105,11 @@ Deno.test("resolveScope() refuses what a worker cannot be given, naming kind, va
     [{ disk: true }, /permissions\.disk.*read, write, net, env, sys, run, ffi/],
     [{ read: [""] }, /permissions\.read/],
     [{ read: 5 }, /permissions\.read.*5/],
+    [
+      { read: [new URL("https://a.b/c")] },
+      /permissions\.read.*"https:\/\/a\.b\/c" is no file: URL/,
+    ],
+    [{ sys: ["hostname", "nonsense"] }, /permissions\.sys.*"nonsense".*expected one of cpus, /],
     [{ read: ["/a\0b"] }, /permissions\.read/],
     [{ net: ["example.com:70000"] }, /permissions\.net.*"example\.com:70000".*host:port/],
     [{ net: ["[::::]:1"] }, /permissions\.net.*"\[::::\]:1"/],
@@ -186,4 +191,27 @@ Deno.test("explainDenied() names a variable that is set here and not granted, by
 Deno.test("explainDenied() passes over names that no program would miss, and bears any name", () => {
   const environment = ["_", "BASH_FUNC_which()", "A(B"];
   assertEquals(explainDenied("the _ helper, A(B", { environment }), undefined);
+});
+
+Deno.test("a kind of system information that Deno does not know is refused by a process that may do all too", async () => {
+  const code = `
+    const { resolveScope } = await import(${
+    JSON.stringify(import.meta.resolve("../../src/process/scope.ts"))
+  });
+    for (const kind of ["osRelease", "userInfo", "nonsense"]) {
+      try {
+        resolveScope({ permissions: { sys: [kind] }, cwd: "/" });
+        console.log(kind);
+      } catch (error) {
+        console.log(error.message.slice(0, 37));
+      }
+    }`;
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--quiet", "--cached-only", code],
+    stdin: "null",
+  }).output();
+  assertEquals(
+    new TextDecoder().decode(stdout),
+    'osRelease\nuserInfo\nCannot use permissions.sys: "nonsense\n',
+  );
 });

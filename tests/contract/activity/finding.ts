@@ -55,7 +55,7 @@ export function finding(contract: ActivityContract): void {
       [{ agentIds: [null] }, "agentIds[0]"],
       [{ createdAfter: "2026-01-01" }, "'createdAfter'"],
       [{ createdBefore: new Date(NaN) }, "'createdBefore'"],
-      [{ errorName: 5 }, "error_name"],
+      [{ errorName: 5 }, "'errorName'"],
     ];
     for (const [filter, named] of bad) {
       const error = await assertRejects(
