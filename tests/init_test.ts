@@ -113,6 +113,59 @@ Deno.test("the project moves to Redis and Postgres as worker.ts says: two variab
   assertEquals(Object.keys(await textsIn(folder.path)).sort(), [...FILES, "deno.lock"].sort());
 });
 
+Deno.test("moved to servers by two variables alone, each task says in one line which flags to add, and then runs", async () => {
+  await using redis = await startRedis();
+  await using database = await sharedPostgres().freshDatabase();
+  await using folder = await emptyFolder();
+  await init(folder.path);
+  // By name, which Deno denies in other words than an address.
+  const [REDIS_URL, DATABASE_URL] = [redis.url, database.url].map((url) =>
+    url.replace("127.0.0.1", "localhost")
+  ) as [string, string];
+  const env = { REDIS_URL, DATABASE_URL };
+  const flag = `--allow-net=${[REDIS_URL, DATABASE_URL].map((url) => new URL(url).host).join()}`;
+  for (const task of ["worker", "enqueue"]) {
+    const program = await finished(["deno", "task", task], folder.path, env);
+    assertEquals((await program.exit).code, 1, program.output);
+    const told = new RegExp(`Deno does not allow .*add ${flag}(\\s|$)`, "m");
+    assertMatch(program.output, told);
+  }
+  const file = `${folder.path}/deno.json`;
+  const text = await Deno.readTextFile(file);
+  await Deno.writeTextFile(file, text.replaceAll("deno run ", `deno run ${flag} `));
+  const output = await workerServes(folder.path, env);
+  assertTrue(!output.includes("embedded"), output);
+});
+
+Deno.test("all permissions that a start lacks are told at once, as flags that make it run", async () => {
+  await using redis = await startRedis();
+  await using database = await sharedPostgres().freshDatabase();
+  await using folder = await emptyFolder();
+  await init(folder.path);
+  const env = { REDIS_URL: redis.url, DATABASE_URL: database.url };
+  const start = (...flags: string[]) => [
+    ...["deno", "run", "--no-prompt", "--ignore-env"],
+    ...["--allow-env=AGENTEXEC_*,REDIS_URL,DATABASE_URL,NODE_ENV,PATH,HOME,DENO_DIR"],
+    ...flags,
+    "worker.ts",
+  ];
+  const program = await finished(start(), folder.path, env);
+  assertEquals((await program.exit).code, 1, program.output);
+  const [, line = ""] = /add (--allow-.*)$/m.exec(program.output) ?? [];
+  for (const name of ["net", "read", "run"]) assertTrue(line.includes(`--allow-${name}=`), line);
+  // Split as a shell does.
+  const flags = [...line.matchAll(/(?:[^\s']+|'[^']*')+/g)].map(([word]) =>
+    word.replaceAll("'", "")
+  );
+  await using running = await runCommand(start(...flags), {
+    cwd: folder.path,
+    env: { NO_COLOR: "1", ...env },
+  });
+  await running.waitForLine(/Worker 1 is ready/);
+  running.signal("SIGTERM");
+  assertEquals((await running.exit).code, 0, running.output);
+});
+
 Deno.test("init from a JSR registry writes the same project for the published package, and it runs", async () => {
   await using registry = await startRegistry();
   await using project = await makeRegistryProject(registry, {});

@@ -5,6 +5,7 @@
  * @module
  */
 import { AgentexecError, ConnectionError, MigrationError } from "../errors.ts";
+import { isDenied } from "../permissions.ts";
 import { sqliteCodeOf } from "../sqlite.ts";
 
 /** What to do about an error. */
@@ -77,6 +78,13 @@ export function toConnectionError(error: unknown, doing: string, address: string
   if (error instanceof AgentexecError && !(error instanceof DatabaseTimeout)) return error;
   const failure = failureOf(error);
   const reason = reasonOf(error);
+  const flag = deniedFlag(error, address);
+  if (flag !== undefined) {
+    return new ConnectionError(
+      `Cannot ${doing} at ${address}: Deno does not allow it, add ${flag} (${reason})`,
+      { cause: error, retryable: false },
+    );
+  }
   switch (failure) {
     case "connection":
     case "refused":
@@ -98,6 +106,18 @@ export function toConnectionError(error: unknown, doing: string, address: string
   }
 }
 
+/** The flag that an error asks for; undefined if Deno allows what it was about. */
+function deniedFlag(error: unknown, address: string): string | undefined {
+  let denied: unknown = error;
+  while (denied instanceof Error && !isDenied(denied)) denied = denied.cause;
+  if (!(denied instanceof Error)) return undefined;
+  // A socket or a file by its path; a host's name that may not be looked up is not in the error's words.
+  const path = /Requires (read|write|net) access to "((?:unix:)?\/[^"]*)"/.exec(denied.message);
+  if (path !== null) return `--allow-${path[1]}=${path[2]}`;
+  const url = URL.canParse(address) ? new URL(address) : undefined;
+  return url?.protocol === "postgres:" ? `--allow-net=${url.host}` : undefined;
+}
+
 /** The error's own words; of several at once (a host with two addresses) those of each. */
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError && error.errors.length > 0) {
@@ -113,7 +133,7 @@ function codeOf(error: Error): string {
 }
 
 function ownFailure(error: Error): Failure {
-  if (error.name === "NotCapable") return "refused";
+  if (isDenied(error)) return "refused";
   if (error instanceof ConnectionError) return error.retryable ? "connection" : "refused";
   if (error instanceof DatabaseTimeout) return "connection";
   // An error of ours says itself what is wrong.

@@ -21,7 +21,8 @@ const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 /** What says that a program is in production. */
 const STAGE_VARIABLES = ["AGENTEXEC_ENV", "NODE_ENV"];
-const INSTEAD = `set ${BROKER_VARIABLES.at(-1)} and ${DATABASE_VARIABLES.at(-1)}`;
+/** What to do instead of running embedded. */
+export const INSTEAD: string = `set ${BROKER_VARIABLES.at(-1)} and ${DATABASE_VARIABLES.at(-1)}`;
 
 /** What decides whether, and where, a program runs embedded. */
 export interface EmbeddedOptions {
@@ -95,6 +96,13 @@ function refuseUnasked(embedded: false | undefined): void {
     }, or set the options 'brokerUrl' and 'databaseUrl', or ` +
       `'embedded: true'`,
   );
+}
+
+/** What to grant so that it can be told whether stores are configured; undefined if that can be told. */
+export function unreadableFlag(): string | undefined {
+  const names = [...BROKER_VARIABLES, ...DATABASE_VARIABLES, ...STAGE_VARIABLES];
+  const unreadable = unreadableVariables(names);
+  return unreadable.length === 0 ? undefined : flagOf(unreadable);
 }
 
 /** As short as Deno's flag can say it. */

@@ -8,6 +8,7 @@ import type { Dialect } from "kysely";
 import { PROGRAM } from "../activity/acquire.ts";
 import { dialectOf } from "../activity/connection.ts";
 import { deferredKysely } from "../activity/deferred_dialect.ts";
+import { filesOf } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
@@ -15,13 +16,17 @@ import { monotonicMs, wallClockMs, withDeadline } from "../clock.ts";
 import {
   type BrokerAddress,
   type DatabaseAddress,
+  databaseGrant,
+  netAddress,
   showBroker,
   showDatabase,
+  sqliteFiles,
 } from "../addresses.ts";
 import { activityMessages, CONF } from "../config.ts";
 import { Contact, type ContactListener } from "../contact.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
 import { beforeActing, isDeclaring, workerConnections } from "../role.ts";
+import { isDenied, missingFlags, type Rights } from "../permissions.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
 import { type ConnectOptions, keepTrying } from "../keep_trying.ts";
@@ -134,6 +139,11 @@ export class Stores {
   /** Where the database is, found in the same way. */
   get databaseAddress(): DatabaseAddress {
     return this.#addresses.database;
+  }
+
+  /** The folder of stores that are embedded; undefined where they are not. */
+  get embeddedFolder(): string | undefined {
+    return this.#addresses.embedded?.folder;
   }
 
   /** Whether the program makes the connections to its database itself. */
@@ -252,7 +262,48 @@ export class Stores {
   /** The database, connected, whatever its tables: for `migrate()`. */
   async activityUnchecked(): Promise<ActivityStore> {
     this.#refuseClosed();
-    return await this.#store.get();
+    try {
+      return await this.#store.get();
+    } catch (error) {
+      throw await this.#explained(error);
+    }
+  }
+
+  /** What Deno has to allow this process for its two stores. */
+  get rights(): Rights {
+    const { broker, embedded } = this.#addresses;
+    const { net = [], read = [], write = [] } = this.databaseRights;
+    const isFile = broker.kind === "sqlite" && embedded === undefined;
+    const files = isFile ? sqliteFiles(broker.path) : [];
+    return {
+      net: [...(broker.kind === "redis" ? [netAddress(broker.host, broker.port)] : []), ...net],
+      read: [...files, ...read],
+      write: [...files, ...write],
+    };
+  }
+
+  /** The same for its database alone. */
+  get databaseRights(): Rights {
+    const { database, embedded } = this.#addresses;
+    // The folder is made too, and what else stands in it.
+    if (embedded !== undefined) return { read: [embedded.folder], write: [embedded.folder] };
+    const net = database.kind === "postgres" ? [databaseGrant(database)] : [];
+    return { net, ...filesOf(database) };
+  }
+
+  /** Where Deno allows neither store, the error names what is missing for both. */
+  async #explained(error: unknown): Promise<unknown> {
+    if (!(error instanceof ConnectionError) || error.retryable) return error;
+    if (this.#replacement !== undefined || !isDeniedBelow(error)) return error;
+    const flags = await missingFlags(this.rights);
+    if (flags.length === 0) return error;
+    const [broker, database] = [this.brokerAddress, this.databaseAddress];
+    return new ConnectionError(
+      `Cannot reach ${showBroker(broker)} and ${
+        showDatabase(database)
+      }: Deno does not allow it, add ${flags.join(" ")}`,
+      { cause: error, retryable: false },
+    );
   }
 
   /**
@@ -502,8 +553,11 @@ export class Stores {
     if (this.#replacement !== undefined || this.brokerAddress.kind === "sqlite") {
       return await opening;
     }
+    const explained = opening.catch(async (error) => {
+      throw await this.#explained(error);
+    });
     const address = showBroker(this.brokerAddress);
-    return await withDeadline(opening, {
+    return await withDeadline(explained, {
       ms: PRODUCER_CALL_MS,
       error: () =>
         new ConnectionError(
@@ -551,6 +605,11 @@ export class Stores {
 /** How long the address allows for connecting; 0 if it does not say. */
 function connectMsOf(address: DatabaseAddress): number {
   return address.kind === "postgres" ? address.connectMs ?? 0 : 0;
+}
+
+function isDeniedBelow(error: unknown): boolean {
+  for (let each = error; each instanceof Error; each = each.cause) if (isDenied(each)) return true;
+  return false;
 }
 
 type Patience = ConnectOptions & { readonly giveUpAt: number; readonly signal: AbortSignal };

@@ -39,6 +39,7 @@ import {
   type PoolSettings,
   resolvePoolOptions,
 } from "./options.ts";
+import { refuseMissingDatabaseRights } from "./missing_rights.ts";
 import { Service, type ShutdownReport } from "./service.ts";
 import { StopSignals } from "./signals.ts";
 import { entrypointOf } from "./worker_plan.ts";
@@ -295,9 +296,11 @@ export class Pool extends Client {
    */
   override async migrate(): Promise<void> {
     if (role === "worker") return await super.migrate();
+    const stores = storesOf(this);
+    if (!stores.isReplaced) await refuseMissingDatabaseRights(this.#settings, stores);
     const undoLogging = await ensureDefaultConfig();
     try {
-      await storesOf(this).connectDatabase({
+      await stores.connectDatabase({
         timeoutMs: this.#settings.connectMs,
         listener: (address) => contactLog(address, () => supervisorLogger(this.name)),
       });

@@ -14,6 +14,7 @@ import { contactLog } from "../log/contact_log.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { declaredPools } from "../task/declared.ts";
 import type { Interrupted, Task } from "../task/definition.ts";
+import { refuseMissingRights } from "./missing_rights.ts";
 import type { PoolSettings } from "./options.ts";
 import type { StopSignals } from "./signals.ts";
 import { type StopOutcome, Supervisor } from "./supervisor.ts";
@@ -134,8 +135,9 @@ export class Service {
   async #start(signal: AbortSignal): Promise<Supervisor> {
     const { settings, stores, storeContext, tasks } = this.#parts;
     const log = this.#log();
-    if (stores.embeddedNote !== undefined) log.info(stores.embeddedNote);
     stores.hold();
+    await refuseMissingRights(settings, stores);
+    if (stores.embeddedNote !== undefined) log.info(stores.embeddedNote);
     // First what needs nobody else: an option that will not do is not to be told after the whole connectTimeout.
     const plan = await planWorkers({
       settings,

@@ -7,6 +7,8 @@
 import { ErrorReply } from "@redis/client";
 import { AgentexecError, ConnectionError, IncompatibleError } from "../../errors.ts";
 
+import { isDenied } from "../../permissions.ts";
+
 /** What failed. */
 export interface Failed {
   /** Completes "Cannot …". */
@@ -69,13 +71,6 @@ export function spoilsConnection(cause: unknown): boolean {
   return code !== undefined && CHANGED.includes(code);
 }
 
-/** Whether Deno lacks a permission; a host name that may not be looked up is `EPERM`. */
-function isDenied(cause: unknown): boolean {
-  if (cause instanceof AggregateError) return cause.errors.some(isDenied);
-  return cause instanceof Error &&
-    (cause.name === "NotCapable" || ("code" in cause && cause.code === "EPERM"));
-}
-
 /** A certificate that does not pass will not pass the next time. */
 function isUntrusted(cause: unknown): boolean {
   return cause instanceof Error &&
@@ -127,13 +122,11 @@ export function toBrokerError({ doing, address, cause }: Failed): AgentexecError
     return new AgentexecError(`${start}: Redis says "${text}"`, { cause });
   }
   if (isDenied(cause)) {
-    const grant = `--allow-net=${new URL(address).host}`;
-    return new ConnectionError(
-      `${start}: Deno does not allow it, the grant that is missing is ${grant}, ${
-        (cause as Error).name
-      }: ${text}`,
-      { cause, retryable: false },
-    );
+    const flag = `--allow-net=${new URL(address).host}`;
+    return new ConnectionError(`${start}: Deno does not allow it, add ${flag} (${text})`, {
+      cause,
+      retryable: false,
+    });
   }
   return new ConnectionError(`${start}: ${text}`, { cause, retryable: !isUntrusted(cause) });
 }
