@@ -144,9 +144,9 @@ function ownFailure(error: Error): Failure {
   if (number !== undefined) return sqliteFailure(number & 0xff, error.message);
   if (SOCKET_CODES.has(code)) return "connection";
   if (/^[0-9A-Z]{5}$/.test(code)) {
-    // A right that is missing for good, and the server ends the connection: it was one to connect.
+    // The server ends the connection: for a right to connect that is missing, or a parameter that it does not know.
     const isFatal = Reflect.get(error, "severity") === "FATAL";
-    return code === "42501" && isFatal ? "refused" : sqlStateFailure(code);
+    return isFatal && /^(0A|22|42)/.test(code) ? "refused" : sqlStateFailure(code);
   }
   if (TLS_CODES.test(code) || REFUSED_MESSAGES.test(error.message)) return "refused";
   return BROKEN_MESSAGES.test(error.message) ? "connection" : "other";

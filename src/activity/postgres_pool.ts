@@ -27,7 +27,12 @@ const CUT_MS = 100;
 const CLOSING_CANCEL_MS = 150;
 /** How long a statement that is given up waits until the server has been asked to cancel it, and again for its end. */
 const CANCEL_MS = 1_000;
-/** Who we are, in `pg_stat_activity`. PgBouncer takes this start-up parameter, and no other of ours. */
+/**
+ * What each connection begins with. Dates as `pg` reads them: the program's own statements would be given null for those
+ * that a role or a database words otherwise.
+ */
+const STARTUP = { DateStyle: "ISO" };
+/** Who we are, in `pg_stat_activity`. PgBouncer takes this start-up parameter, as it does the date style. */
 const APPLICATION_NAME = "agentexec";
 /** Who connects where the address names nobody. */
 const STANDARD_USER = "postgres";
@@ -206,6 +211,7 @@ interface Inside {
     options?: string | undefined;
     replication?: undefined;
   };
+  getStartupConf: () => Record<string, unknown>;
   readonly connection: Connection & InsideConnection;
   readonly processID: number | null;
   readonly secretKey: number | null;
@@ -244,6 +250,8 @@ class PlainClient extends Client {
     inside.connectionParameters.binary = undefined;
     inside.connectionParameters.options = config.options;
     inside.connectionParameters.replication = undefined;
+    const startup = inside.getStartupConf.bind(this);
+    inside.getStartupConf = () => ({ ...startup(), ...STARTUP });
     reportThrown(inside.connection);
     // A connection that breaks in use says so to its statement; without a listener it would also end the
     // process.

@@ -91,6 +91,15 @@ Deno.test("nobody listens, or there is no such database: the error says which ca
   assertTrue(error.message.includes("no_such_database"), error.message);
 });
 
+Deno.test("start-up parameters that Postgres does not know are refused with its words, and not tried again", async () => {
+  await using database = await sharedPostgres().freshDatabase();
+  for (const options of ["garbage", "-c nonsense=1", "-c DateStyle=nonsense"]) {
+    const error = await refusal(`${database.url}?options=${encodeURIComponent(options)}`);
+    assertEquals(error.retryable, false, error.message);
+    assertTrue(/Cannot connect at .*(garbage|nonsense)/.test(error.message), error.message);
+  }
+});
+
 Deno.test("passwords: the right one is let in, a wrong or missing one is not tried again and never shown", async () => {
   await using server = await startPostgres();
   await psql(

@@ -6,7 +6,7 @@ import postgres from "postgres";
 import { assertEquals, assertMatch, assertRejects, assertThrows } from "../support/assert.ts";
 import { makeProject } from "../support/projects.ts";
 import { fixture, makePool, recordLogs } from "../support/pools.ts";
-import { sharedPostgres, sharedRedisUrl } from "../support/servers.ts";
+import { sharedPostgres, sharedRedisUrl, startPgBouncer } from "../support/servers.ts";
 import { onBothGrounds, openStores } from "../support/stores.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -146,4 +146,34 @@ Deno.test("client.db of an embedded program has the tables from its first statem
   });
   await using program = await project.run("main.ts");
   await program.waitForLine(/^rows: 0$/);
+});
+
+Deno.test("client.db reads times of a database whose dates are worded otherwise", async () => {
+  await using database = await sharedPostgres().freshDatabase();
+  const options = { brokerUrl: sharedRedisUrl(), databaseUrl: database.url, queueName: "dates" };
+  await using setter = new Client(options);
+  await setter.migrate();
+  for (const setting of ["DateStyle = 'German, DMY'", "TimeZone = 'Asia/Kathmandu'"]) {
+    await sql`alter database ${sql.ref(database.name)} set ${sql.raw(setting)}`.execute(setter.db);
+  }
+  const bouncer = await startPgBouncer(database.url);
+  try {
+    for (
+      const databaseUrl of [
+        database.url,
+        bouncer.url,
+        `${database.url}?options=${encodeURIComponent("-c DateStyle=SQL,DMY")}`,
+      ]
+    ) {
+      await using client = new Client({ ...options, databaseUrl });
+      const runAt = new Date("2030-01-02T03:04:05.678Z");
+      const { agentId } = await client.enqueue(ping, undefined, { runAt });
+      const row = await client.db.selectFrom("agentexec_activity").select(["run_at", "created_at"])
+        .where("agent_id", "=", agentId).executeTakeFirstOrThrow();
+      assertEquals(row.run_at, runAt);
+      assertEquals(row.created_at, (await client.activity.detail(agentId))?.createdAt);
+    }
+  } finally {
+    await bouncer[Symbol.asyncDispose]();
+  }
 });
