@@ -4,6 +4,7 @@
  * @module
  */
 import process from "node:process";
+import { domainToASCII } from "node:url";
 import { ConfigError } from "./errors.ts";
 
 /** Where the broker is: what a worker is told over its standard input. */
@@ -211,9 +212,22 @@ function portOf(port: string, standard: number, given: Sourced): number {
   throw refused(given, "has a port that is not a number from 1 to 65535");
 }
 
-/** Sockets want an IPv6 address without its brackets. */
-function bare(host: string): string {
-  return host.replace(/^\[|\]$/g, "");
+/**
+ * A host as sockets and Deno's permissions want it: an IPv6 address without its brackets, a name in ASCII. The folder
+ * of a socket stays as it is.
+ */
+function hostOf(text: string, given: Sourced): string {
+  const bare = text.replace(/^\[|\]$/g, "");
+  if (bare === "" || bare.startsWith("/") || bare.includes(":")) return bare;
+  const ascii = asciiHost(bare);
+  if (ascii === undefined) throw refused(given, "has a host that is neither a name nor an address");
+  return ascii;
+}
+
+/** A host's name in ASCII, as it is looked up; undefined for a text that is no name of a host. */
+export function asciiHost(name: string): string | undefined {
+  const ascii = /[^\0-\x7f]/.test(name) ? domainToASCII(name) : name;
+  return /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(ascii) ? ascii : undefined;
 }
 
 /**
@@ -269,7 +283,7 @@ export function parseBrokerUrl(given: Sourced): BrokerAddress {
   }
   return {
     kind: "redis",
-    host: bare(parts.host),
+    host: hostOf(parts.host, given),
     port: portOf(parts.port, 6379, given),
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
@@ -323,10 +337,11 @@ export function parseDatabaseUrl(
   const parameters: PostgresParameters = foreign
     ? Object.fromEntries(new URLSearchParams(parts.query))
     : parametersOf(parts, given, POSTGRES_PARAMETERS);
-  const host = bare(parameters.host ?? decode(parts.host, given));
-  if (host === "" || !(host.startsWith("/") || /^[^\s/,@]+$/.test(host))) {
+  const named = parameters.host ?? decode(parts.host, given);
+  if (named === "" || (!named.startsWith("/") && /[\s/,@]/.test(named))) {
     throw refused(given, `names no host, or several: allowed are ${allowed}`);
   }
+  const host = hostOf(named, given);
   if (parameters.port !== undefined && parts.port !== "" && parameters.port !== parts.port) {
     throw refused(given, "names two ports, one behind the host and one by 'port'");
   }

@@ -112,6 +112,9 @@ Deno.test("a parameter that nobody reads is refused by name, with those that are
     ["postgres://host/db?connect_timeout=S3CRET", /connect_timeout that is not a whole number/],
     ["postgres://host/db?schema=", /empty 'schema'/],
     ["postgres:///db", /names no host/],
+    ["postgres://a..b/db", /host that is neither a name nor an address/],
+    ["postgres:///db?host=a%25b", /host that is neither a name nor an address/],
+    ["redis://a..b", /host that is neither a name nor an address/],
     ["postgres://host/db?host=one,two", /names no host, or several/],
     ["postgres://host:1/db?port=2", /names two ports/],
     ["postgres:///db?host=/run/pg&sslmode=verify-full", /which a Unix socket does not have/],
@@ -174,4 +177,20 @@ Deno.test("an address for a driver of the program's own keeps whatever parameter
   const address = parseDatabaseUrl({ value, source: "test" }, { foreign: true });
   assertEquals(address.url, value);
   assertThrows(() => parseDatabaseUrl({ value, source: "test" }), ConfigError);
+});
+
+Deno.test("a host's name in another script is looked up, and granted, in ASCII", () => {
+  const source = "option 'x'";
+  const redis = parseBrokerUrl({ value: "redis://bücher.example", source });
+  assertEquals(redis.kind === "redis" && redis.host, "xn--bcher-kva.example");
+  for (
+    const value of ["postgres://bücher.example/db", "postgres://b%C3%BCcher.example/db"]
+  ) {
+    const postgres = parseDatabaseUrl({ value, source });
+    assertEquals(postgres.kind === "postgres" && postgres.host, "xn--bcher-kva.example");
+  }
+  for (const name of ["my_redis", "UPPER.example", "a.b."]) {
+    const kept = parseBrokerUrl({ value: `redis://${name}`, source });
+    assertEquals(kept.kind === "redis" && kept.host, name);
+  }
 });

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { domainToASCII } from "node:url";
+import { asciiHost } from "../addresses.ts";
 import { ConfigError } from "../errors.ts";
 import { fromFileUrl, toFileUrl } from "../file_url.ts";
 import { isUrl } from "../is_url.ts";
@@ -168,8 +168,8 @@ function netEntry(text: string): string {
   if (bracketed !== null && isIpv6(bracketed[1] ?? "")) return checkedPort(text, text, refuse);
   const [, wildcard = "", name = "", port = ""] = /^(\*\.)?([^:[\]*\s@]+)(:\d+)?$/.exec(text) ??
     refuse(NET_FORMS);
-  const ascii = /[^\0-\x7f]/.test(name) ? domainToASCII(name) : name;
-  if (!/^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?$/.test(ascii)) return refuse(NET_FORMS);
+  const ascii = asciiHost(name);
+  if (ascii === undefined) return refuse(NET_FORMS);
   return checkedPort(`${wildcard}${ascii}${port}`, text, refuse);
 }
 
