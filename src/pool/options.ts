@@ -259,7 +259,7 @@ export function resolvePoolOptions(given: PoolOptions): PoolSettings {
       Math.min(2 * concurrency, STANDARD_POOL_SIZE),
     ),
     entrypoint: place("entrypoint", given.entrypoint),
-    config: place("config", options.config),
+    config: filePlace("config", options.config),
     denoArgs: denoArguments(options.denoArgs),
     gracefulShutdownMs: options.gracefulShutdownTimeout === undefined
       ? CONF.gracefulShutdownTimeout * 1_000
@@ -318,9 +318,24 @@ function permissionsOption(
 function place(option: string, value: string | URL | undefined): string | undefined {
   if (value === undefined) return undefined;
   const text = isUrl(value) ? String(value) : value;
-  if (typeof text === "string" && text !== "" && !text.includes("\0")) return text;
+  const isPlace = typeof text === "string" && text !== "" && !text.includes("\0");
+  // What begins like a URL is one: as a path it would lead nowhere.
+  if (isPlace && (!/^[a-zA-Z][\w+.-]+:\/\//.test(text) || URL.canParse(text))) return text;
   throw new TypeError(
     `Cannot use '${option}': it must be a URL or a path, current value is ${show(value)}`,
+  );
+}
+
+/** A file: a `file:` URL, or a path. Whether it is there is found out at the start. */
+function filePlace(option: string, value: string | URL | undefined): string | undefined {
+  const text = place(option, value);
+  if (text === undefined || !/^(?!file:)(data:|blob:|npm:|jsr:|[a-zA-Z][\w+.-]+:\/\/)/.test(text)) {
+    return text;
+  }
+  throw new TypeError(
+    `Cannot use '${option}': it must be a file, by its path or file: URL, current value is ${
+      show(value)
+    }`,
   );
 }
 
@@ -391,10 +406,11 @@ function denoArguments(given: readonly string[] | undefined): readonly string[] 
 
 function brokerHost(given: string): string {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})$/.exec(given);
-  if (match === null || Number(match[3]) > 65_535) {
+  const port = Number(match?.[3]);
+  if (match === null || port < 1 || port > 65_535) {
     throw new TypeError(
       `Cannot use 'brokerHosts': each must be "host:port", current value is ${show(given)}`,
     );
   }
-  return netAddress(match[1] ?? match[2] ?? "", Number(match[3]));
+  return netAddress(match[1] ?? match[2] ?? "", port);
 }

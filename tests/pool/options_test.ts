@@ -1,7 +1,13 @@
 import { Client, ConfigError, ConnectionError, Pool } from "@agentexec/core";
 import { CLIENT_OPTIONS } from "../../src/client/client_options.ts";
 import { POOL_OPTIONS } from "../../src/pool/options.ts";
-import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
+import {
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertThrows,
+  assertTrue,
+} from "../support/assert.ts";
 import { recordLogs } from "../support/pools.ts";
 import { EMBEDDED_FLAGS, makeProject } from "../support/projects.ts";
 
@@ -117,6 +123,22 @@ const AWAY = {
   databaseUrl: "postgres://127.0.0.1:1/none",
   connectTimeout: { minutes: 10 },
 };
+
+Deno.test("a place that leads nowhere, and a host that is none, are refused by the option's name when the pool is made", () => {
+  for (
+    const [option, value] of [
+      ["entrypoint", "http://[bad"],
+      ["entrypoint", "https://"],
+      ["config", "https://example.com/deno.json"],
+      ["config", "data:application/json,{}"],
+      ["config", new URL("https://example.com/deno.json")],
+      ["brokerHosts", ["redis.internal:0"]],
+    ] as const
+  ) {
+    const error = assertThrows(() => new Pool({ ...AWAY, [option]: value }), TypeError);
+    assertMatch(error.message, new RegExp(`^Cannot use '${option}': .*current value is`));
+  }
+});
 
 Deno.test("what only a start can find out of an option is found before a store is connected to", async () => {
   await using log = await recordLogs();
