@@ -129,6 +129,10 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
       ...environment.unset.map((name) =>
         `permissions.env names ${name}, which is not set here: it reads undefined in the workers`
       ),
+      ...environment.unlistable.map((pattern) =>
+        `permissions.env names ${pattern}, of which none reaches the workers: this process may not list its variables, ` +
+        `start it with --allow-env without a list, or name each variable`
+      ),
       ...environment.unpassable.map((name) =>
         `permissions.env names ${name}, which Deno passes on only where this process may run any program`
       ),

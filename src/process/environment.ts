@@ -97,6 +97,8 @@ export interface WorkerEnvironment {
   readonly unreadable: readonly string[];
   /** Names that are granted and not set. */
   readonly unset: readonly string[];
+  /** Patterns that are granted, whose names this process may not list. */
+  readonly unlistable: readonly string[];
   /** Names that are granted and set, but that Deno lets only a process of unlimited run permission pass on. */
   readonly unpassable: readonly string[];
   /** Names that are set here and not granted. */
@@ -127,6 +129,11 @@ export function workerEnvironment(
       else unpassable.push(name);
     } else if (names.includes(name)) unset.push(name);
   }
+  const barren = granted === true
+    ? []
+    : (granted ?? []).filter((name) => expand(name, all).length === 0);
+  const mayList = Deno.permissions.querySync({ name: "env" }).state === "granted";
+  if (mayList) unset.push(...barren);
   const own = OWN.filter((name) => name in variables);
   const ungranted = granted === true
     ? []
@@ -141,6 +148,7 @@ export function workerEnvironment(
     own,
     unreadable,
     unset,
+    unlistable: mayList ? [] : barren,
     unpassable,
     ungranted,
   };

@@ -137,3 +137,12 @@ Deno.test("a granted variable that is not set is named, one that may not be read
   });
   assertEquals([unset, unreadable], [["UNSET"], ["UNREADABLE"]]);
 });
+
+Deno.test("a granted pattern that no variable fits is told, and one whose variables may not be listed differently", async () => {
+  const env = { SET_A: "1" };
+  const granted = ["SET_*", "UNSET_*"];
+  const open = await environmentIn({ flags: ["--allow-env"], env, granted });
+  assertEquals([open.unset, open.unlistable], [["UNSET_*"], []]);
+  const listed = await environmentIn({ flags: ["--allow-env=SET_*"], env, granted });
+  assertEquals([listed.unset, listed.unlistable], [[], ["SET_*", "UNSET_*"]]);
+});
