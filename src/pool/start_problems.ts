@@ -114,6 +114,7 @@ export function describeEarlyDeath(
   const missing = [
     missingGrant(stderr, plan),
     missingCode(stderr, plan),
+    missingEntrypoint(stderr, plan),
     missingConfig(stderr, plan),
   ]
     .filter((each) => each !== undefined);
@@ -137,7 +138,8 @@ function missingConfig(stderr: string, { entrypoint, config }: WorkerPlan): stri
   const unmapped = /not a dependency|Relative import path "[^"]*" not prefixed/.test(stderr);
   if (!unmapped || config !== undefined) return undefined;
   return `the workers run without a deno.json, as there is none near ${entrypoint}: add one there ({} is enough beside ` +
-    "a package.json), or name the one that this program was started with in the option 'config'";
+    "a package.json), or name the one that this program was started with in the option 'config' (an import map: " +
+    'denoArgs: ["--import-map=FILE"])';
 }
 
 /** Workers load what is in the cache and nothing else; whoever names another module has to fetch its code before. */
@@ -145,6 +147,12 @@ function missingCode(stderr: string, { entrypoint, config }: WorkerPlan): string
   if (!stderr.includes("--cached-only is specified")) return undefined;
   const flag = config === undefined ? "" : ` --config ${config}`;
   return `workers load nothing over the network, fetch the code before: deno install${flag} --entrypoint ${entrypoint}`;
+}
+
+/** A module that is named by the option may not be there; the program's own main module is. */
+function missingEntrypoint(stderr: string, { entrypoint, adoptsTasks }: WorkerPlan) {
+  const isMissing = adoptsTasks && stderr.includes(`Module not found "${entrypoint}"`);
+  return isMissing ? "the option 'entrypoint' names no module" : undefined;
 }
 
 /** What kept a worker from starting that is no fault of the program's code. */

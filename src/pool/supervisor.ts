@@ -12,7 +12,7 @@ import { supervisorLogger } from "../log/lifecycle.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { ChildProcess } from "../process/child.ts";
-import { type ExitCause, UNCAUGHT } from "../process/exit_cause.ts";
+import { type ExitCause, isLastWord } from "../process/exit_cause.ts";
 import { keepTrying } from "../keep_trying.ts";
 import { Guardian } from "../process/guardian.ts";
 import {
@@ -255,7 +255,7 @@ export class Supervisor implements SlotHost {
         : {}),
       onOutput: (stream, line) => {
         // The error that ends a worker before it is ready is told by `diedEarly`, once for all workers.
-        if (stream === "stderr" && !slot.hasBeenReady) isDying ||= line.startsWith(UNCAUGHT);
+        if (stream === "stderr" && !slot.hasBeenReady) isDying ||= isLastWord(line);
         if (stream === "stdout" || !isDying) this.#relay.output(worker, stream, line);
       },
     });
@@ -316,7 +316,8 @@ export class Supervisor implements SlotHost {
     const death = describeEarlyDeath(slot.number, cause, stderr, this.#parts.plan);
     const failed = this.#failedStart.signal.aborted;
     if (!this.#hasStarted && (times >= EARLY_DEATHS || death.isCertain)) {
-      if (!failed) this.#failStart(new StartError(death.report));
+      const isTold = death.cause === this.#lastDeath;
+      if (!failed) this.#failStart(new StartError(death.report), { isTold });
       return;
     }
     // Workers of one program die of one cause: it is told once, until another comes between.
@@ -337,9 +338,9 @@ export class Supervisor implements SlotHost {
     this.#log().error(problem);
   }
 
-  /** Its caller gets the whole error; the log has the line that says which worker, why, and what to change. */
-  #failStart(error: Error): void {
-    this.#log().error(error.message.split("\n", 1)[0] ?? "");
+  /** Its caller gets the whole error; the log has the line that says which worker, why, and what to change, once. */
+  #failStart(error: Error, { isTold = false } = {}): void {
+    if (!isTold) this.#log().error(error.message.split("\n", 1)[0] ?? "");
     this.#failedStart.abort(error);
   }
 

@@ -26,15 +26,20 @@ export function exitCause({ code, signal }: Deno.CommandStatus): ExitCause {
 
 const LONGEST = 500;
 
-/** How Deno begins to say of an error that nobody caught. */
-export const UNCAUGHT = "error: Uncaught ";
+const UNCAUGHT = "error: Uncaught ";
+
+/** How Deno says of a module that it waits, with nothing left that could end the wait. */
+const WAITS_FOR_EVER = "Top-level await promise never resolved";
+
+/** Whether Deno begins with this line to say what ends a process. */
+export function isLastWord(line: string): boolean {
+  return line.startsWith(UNCAUGHT) || line === `error: ${WAITS_FOR_EVER}`;
+}
 
 /** What Deno said of an error that nobody caught, from the end of a process's stderr. */
 export function uncaughtFrom(stderr: string): string | undefined {
-  const found = [
-    ...stripVTControlCharacters(stderr).matchAll(/^error: Uncaught (?:\(in promise\) )?(.+)$/gm),
-  ].at(-1)?.[1];
-  return found?.slice(0, LONGEST);
+  const line = stripVTControlCharacters(stderr).split("\n").findLast(isLastWord);
+  return line?.replace(/^error: (?:Uncaught )?(?:\(in promise\) )?/, "").slice(0, LONGEST);
 }
 
 /** The same with the lines of its message that follow, but neither source text nor stack. */

@@ -123,3 +123,45 @@ Deno.test("a worker that misses an import map, as no deno.json is near its progr
     /StartError: .*the workers run without a deno\.json.*add one there .*or name the one that this program was started with in the option 'config'/,
   );
 });
+
+for (
+  const [what, sdk, pattern] of [
+    [
+      "an await that nothing can end",
+      "if (!(await isSupervisor())) await new Promise(() => {});",
+      /exit code 1: Top-level await promise never resolved; what stands outside/,
+    ],
+    [
+      "an error",
+      "if (!(await isSupervisor())) throw new RangeError('no such thing');",
+      /exit code 1: RangeError: no such thing; what stands outside/,
+    ],
+  ] as const
+) {
+  Deno.test(`one worker that ends three times of ${what} is told once, with the cause, and then by the error of the start`, async () => {
+    await using project = await makeProject({
+      "main.ts": PROGRAM.replace("numWorkers: 5", "numWorkers: 1"),
+      "sdk.ts": `${sdk}
+        async function isSupervisor() {
+          return (await Deno.permissions.query({ name: "run", command: "deno" })).state === "granted";
+        }`,
+    });
+    await using run = await project.run("main.ts");
+    assertEquals((await run.exit).code, 1, run.output);
+    const lines = run.output.split("\n");
+    assertEquals(lines.filter((line) => pattern.test(line)).length, 2, run.output);
+    assertEquals(lines.filter((line) => line.startsWith("[Worker 0]")), [], run.output);
+  });
+}
+
+Deno.test("an entrypoint that is not there is told by the name of its option, at the first worker's end", async () => {
+  await using project = await makeProject({
+    "main.ts": PROGRAM.replace("numWorkers: 5", 'numWorkers: 1, entrypoint: "./nowhere.ts"'),
+    "sdk.ts": "export {};",
+  });
+  await using run = await project.run("main.ts");
+  assertEquals((await run.exit).code, 1, run.output);
+  const lines = run.output.split("\n").filter((line) => /Worker \d .*ended/.test(line));
+  assertEquals(lines.length, 2, run.output);
+  assertMatch(lines[0] ?? "", /nowhere\.ts".*the option 'entrypoint' names no module/);
+});

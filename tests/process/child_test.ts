@@ -115,5 +115,9 @@ Deno.test("uncaughtFrom() finds what Deno said of an uncaught error, coloured or
     uncaughtFrom("error: Uncaught TypeError: x is not a function"),
     "TypeError: x is not a function",
   );
-  assertEquals(uncaughtFrom("all is well"), undefined);
+  assertEquals(
+    uncaughtFrom("error: Top-level await promise never resolved\nawait import(x)"),
+    "Top-level await promise never resolved",
+  );
+  assertEquals(uncaughtFrom("all is well\nerror: a program's own word"), undefined);
 });
