@@ -113,7 +113,7 @@ export { type PoolOptions } from "./src/pool/options.ts";
 export { Pool, type ShutdownOptions, type StartOptions } from "./src/pool/pool.ts";
 export { type ShutdownReport } from "./src/pool/service.ts";
 export { type WorkerInfo, type WorkerState } from "./src/pool/worker_slot.ts";
-export { type Role } from "./src/role.ts";
+export { type Role } from "./src/program/role.ts";
 export {
   type ContextSchema,
   type Database,

@@ -4,8 +4,8 @@
  * @module
  */
 import type { Client } from "@agentexec/core";
-import { findFiles } from "../demo/files.ts";
-import { TextCounter } from "../demo/text_counter.ts";
+import { findFiles } from "../examples/demo/files.ts";
+import { TextCounter } from "../examples/demo/text_counter.ts";
 import { assertEquals, assertMatch, assertTrue } from "./support/assert.ts";
 import { copyFolder, type Ground, GROUNDS } from "./support/copies.ts";
 import { alive, childrenOf, type Program, runCommand } from "./support/processes.ts";
@@ -36,7 +36,7 @@ async function addLargeFile({ path }: { path: string }): Promise<void> {
 
 /** A copy of the demo, as its user runs it. */
 async function setUp(ground: Ground = "embedded") {
-  const copy = await copyFolder("demo", ground);
+  const copy = await copyFolder("examples/demo", ground);
   const env = { ...copy.env, AGENTEXEC_NUM_WORKERS: "2" };
   const cwd = copy.project.folder;
   return {
@@ -190,7 +190,7 @@ Deno.test("the demo embedded says where its tasks are, and writes nothing but th
     "broker.db",
   ]);
   const names = [...Deno.readDirSync(set.project.folder)].map(({ name }) => name).sort();
-  assertEquals(names, [".agentexec", "demo", "deno.json", "deno.lock"]);
+  assertEquals(names, [".agentexec", "deno.json", "deno.lock", "examples"]);
 });
 
 Deno.test("after kill -9 of the demo no process is left, and the next one finishes the run", async () => {
@@ -379,7 +379,7 @@ Deno.test("TextCounter counts lines as editors show them", () => {
 
 /** The demo's own process, below that of `deno task`. */
 function supervisorOf(demo: Program): Promise<number> {
-  return processOf(demo, "demo/main.ts");
+  return processOf(demo, "examples/demo/main.ts");
 }
 
 /** The process of the demo's only worker. */

@@ -179,7 +179,7 @@ Deno.test("init from a JSR registry writes the same project for the published pa
   assertTrue(program.stdout.includes("  cd 'first steps'"), program.output);
   const needed = registry.requests.filter((path) => path.endsWith(".ts"))
     .map((path) => path.replace(/.*\/(?=init\.ts$|src\/)/, ""));
-  assertEquals(needed.filter((path) => path === "init.ts").length, 1, needed.join());
+  assertEquals(needed.filter((path) => path === "src/init/main.ts").length, 1, needed.join());
   assertEquals(needed.filter((path) => !/^(init|src\/init\/\w+)\.ts$/.test(path)), []);
 
   const cwd = `${project.dir}/first steps`;
@@ -264,7 +264,7 @@ Deno.test("init says in one line why a folder cannot be written, and leaves noth
     { program: await init(folder.path, "file/below"), reason: /into file\/below: Not a directory/ },
     {
       program: await finished(
-        [...readOnly, "--allow-env=INIT_CWD", `${CHECKOUT}/init.ts`, "empty"],
+        [...readOnly, "--allow-env=INIT_CWD", `${CHECKOUT}/src/init/main.ts`, "empty"],
         folder.path,
       ),
       reason: /into empty: Requires write access to .*--allow-write/,
@@ -282,7 +282,7 @@ Deno.test("init says in one line why a folder cannot be written, and leaves noth
 
 Deno.test("init without flags asks once for reading and once for writing the folder", async () => {
   await using folder = await emptyFolder();
-  const command = ["deno", "run", `${CHECKOUT}/init.ts`];
+  const command = ["deno", "run", `${CHECKOUT}/src/init/main.ts`];
   const env = { NO_COLOR: "1" };
   await using program = await runCommand(command, { cwd: folder.path, tty: true, env });
   const questions = () => program.output.match(/Deno requests .*?\w+ access to/g) ?? [];

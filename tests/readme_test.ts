@@ -40,7 +40,7 @@ Deno.test("the README's first pool runs as it is printed, without any server", a
 
 Deno.test("the README's example of the test kit is the one that is tested", async () => {
   const [example] = await blocks("Testing", "ts");
-  const module = await Deno.readTextFile(new URL("../testing.ts", import.meta.url));
+  const module = await Deno.readTextFile(new URL("../src/testing/mod.ts", import.meta.url));
   assertEquals(
     module.replaceAll(/^ \* ?/gm, "").includes(example ?? "no example"),
     true,

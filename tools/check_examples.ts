@@ -39,7 +39,7 @@ async function symbolsOf(module: string): Promise<DocSymbol[]> {
 }
 
 /** The entry points of the package: the values of `exports` in deno.json. */
-const ENTRY_POINTS = ["mod.ts", "testing.ts"];
+const ENTRY_POINTS = ["mod.ts", "src/testing/mod.ts"];
 
 if (import.meta.main) {
   const symbols = (await Promise.all(ENTRY_POINTS.map(symbolsOf))).flat();

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { importProblem, PORTABLE_ROOMS, roomOf } from "./rooms.ts";
+import { importProblem, PORTABLE_ROOMS, PROGRAMS, roomOf } from "./rooms.ts";
 
 const ROOT = new URL("..", import.meta.url).pathname;
 
@@ -135,8 +135,8 @@ const portable: Deno.lint.Rule = {
 /** The console belongs to the program that uses the library. */
 const noConsole: Deno.lint.Rule = {
   create(context) {
-    const room = roomOf(fileOf(context));
-    if (room === null || room === "cli") return {};
+    const file = fileOf(context);
+    if (roomOf(file) === null || PROGRAMS.includes(file)) return {};
     return {
       "MemberExpression[object.name='console']"(node: Deno.lint.MemberExpression) {
         context.report({ node, message: "The library writes by LogTape, not to the console" });

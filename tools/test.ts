@@ -56,7 +56,7 @@ function testArguments(given: readonly string[]): string[] {
   ];
   if (given.some(isPath)) return args;
   // Examples in doc comments mostly declare functions, so that they run without any server.
-  return [...args, ...(isPath("mod.ts") ? ["--doc", "mod.ts", "testing.ts"] : []), "tests"];
+  return [...args, ...(isPath("mod.ts") ? ["--doc", "mod.ts", "src/testing/mod.ts"] : []), "tests"];
 }
 
 /** Whether the argument is a file or folder, and not an option or the value of one. */

@@ -5,8 +5,8 @@
  * @module
  */
 import { AgentexecError, ConnectionError, MigrationError } from "../errors.ts";
-import { isDenied } from "../permissions.ts";
-import { sqliteCodeOf } from "../sqlite.ts";
+import { isDenied } from "../program/permissions.ts";
+import { sqliteCodeOf } from "../sqlite/sqlite.ts";
 
 /** What to do about an error. */
 export type Failure =

@@ -18,7 +18,7 @@ import {
 import type { DatabaseSync } from "node:sqlite";
 import { monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError, TransactionConflictError } from "../errors.ts";
-import { CUT_OFF, loadSqlite, OpenedFile, SQLITE_BUSY, sqliteCodeOf } from "../sqlite.ts";
+import { CUT_OFF, loadSqlite, OpenedFile, SQLITE_BUSY, sqliteCodeOf } from "../sqlite/sqlite.ts";
 import { type Acquire, noneFree, OWN } from "./acquire.ts";
 import { DatabaseTimeout, toConnectionError } from "./failure.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";

@@ -8,7 +8,7 @@ import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { holderFile } from "../addresses.ts";
 import { after, monotonicMs, wallClockMs } from "../clock.ts";
-import { LockTurns } from "../lock_turns.ts";
+import { LockTurns } from "../sqlite/lock_turns.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
 
 /** After how long a lock is worth a note, most are held for a millisecond; and how often the note is renewed. */

@@ -16,7 +16,7 @@ import {
 } from "../activity/activity.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import { checkName } from "../config.ts";
-import { beforeActing } from "../role.ts";
+import { beforeActing } from "../program/role.ts";
 import { show } from "../show.ts";
 import { type CodecLimits, encodeMetadata } from "../task/codec.ts";
 import { PROGRESS_OPTIONS, type ProgressOptions } from "../task/context.ts";
@@ -24,7 +24,7 @@ import { checkDate } from "../task/dates.ts";
 import { kindOf } from "../task/json_text.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { checkAgentId } from "./enqueue_options.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 
 /**
  * A record of the program's own: anything that is not a task of the library and shall be seen beside them.

@@ -24,7 +24,7 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
 import { after, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 import { readVisible, type TaskRef } from "./watch.ts";
 
 /**

@@ -8,9 +8,9 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { LiveTask } from "../activity/tasks.ts";
 import type { Queue, Whereabouts } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
-import { noteProducer } from "./broker_use.ts";
+import { noteProducer } from "../stores/broker_use.ts";
 import { takeOut } from "./cancel.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 
 /**
  * Which tasks {@linkcode Client.cancelPending} cancels: those that nobody will ever run or finish, or everything

@@ -8,7 +8,7 @@ import { checkMetadataFilter } from "../activity/filters.ts";
 import type { ActivityDatabase } from "../activity/schema.ts";
 import type { Depth } from "../broker/broker.ts";
 import { checkName, CONF } from "../config.ts";
-import { beforeActing, beforeSupervising, workerConnections } from "../role.ts";
+import { beforeActing, beforeSupervising, workerConnections } from "../program/role.ts";
 import type { ContextSchema } from "../task/context.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
 import {
@@ -31,7 +31,7 @@ import { enqueueMany, enqueueOne, type WhatToEnqueue } from "./enqueue.ts";
 import { checkAgentId, type EnqueueManyOptions, type EnqueueOptions } from "./enqueue_options.ts";
 import { type TaskHandle, taskHandle, type TaskHandleOptions } from "./handle.ts";
 import { readResults, type TaskResult } from "./results.ts";
-import { Stores } from "./stores.ts";
+import { Stores } from "../stores/stores.ts";
 
 /**
  * What {@linkcode Client.cancelPending} may be told.

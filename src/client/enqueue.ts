@@ -31,7 +31,7 @@ import {
   putIn,
   type PutOutcome,
 } from "./put_in.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 import { warnOfUnserved } from "./unserved.ts";
 
 /** Which task, and where it goes. */

@@ -18,13 +18,13 @@ import {
   TaskCanceledError,
   TaskFailedError,
 } from "../errors.ts";
-import { beforeActing } from "../role.ts";
+import { beforeActing } from "../program/role.ts";
 import { decodeResult } from "../task/codec.ts";
 import type { TaskDefinition } from "../task/definition.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { checkSignal } from "../task/signals.ts";
 import { type CancelOutcome, cancelTask } from "./cancel.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 import { describeUnended, warnOfWaiting } from "./waiting.ts";
 import { type Progress, readTask, type TaskRef, watchTask } from "./watch.ts";
 

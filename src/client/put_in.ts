@@ -10,9 +10,9 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { NewTask, Queue } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
-import { noteProducer } from "./broker_use.ts";
+import { noteProducer } from "../stores/broker_use.ts";
 import type { Due, TaskId } from "./enqueue_options.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 
 /** A task that passed every check and is ready to go in. */
 export interface PreparedTask extends TaskId {

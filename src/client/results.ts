@@ -5,7 +5,7 @@
  */
 import type { ActivityStatus } from "../activity/activity.ts";
 import { checkAgentId } from "./enqueue_options.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 import { kindOf } from "../task/json_text.ts";
 
 /**

@@ -5,8 +5,8 @@
  */
 import type { Queue } from "../broker/broker.ts";
 import { AgentexecError } from "../errors.ts";
-import type { Stores } from "./stores.ts";
-import { warn } from "./warn.ts";
+import type { Stores } from "../stores/stores.ts";
+import { warn } from "../stores/warn.ts";
 
 /** How long a queue may be without a supervisor: one that is being replaced is away for less. */
 const UNSERVED_MS = 60_000;

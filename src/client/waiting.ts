@@ -5,10 +5,10 @@
  * @module
  */
 import type { TaskRow } from "../activity/rows.ts";
-import { workerConnections } from "../role.ts";
+import { workerConnections } from "../program/role.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
-import type { Stores } from "./stores.ts";
-import { warn } from "./warn.ts";
+import type { Stores } from "../stores/stores.ts";
+import { warn } from "../stores/warn.ts";
 
 /** How long a task may wait for a worker before the operator is told. Rows are read every 5 s: the third time. */
 const WARN_AFTER_MS = 9_500;

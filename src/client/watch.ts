@@ -11,7 +11,7 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { Unsubscribe } from "../broker/broker.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
-import type { Stores } from "./stores.ts";
+import type { Stores } from "../stores/stores.ts";
 
 /** Which task, as far as the caller knows it. */
 export interface TaskRef {

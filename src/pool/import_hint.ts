@@ -5,7 +5,7 @@
  * @module
  */
 import { deniedIn } from "../process/scope.ts";
-import { role } from "../role.ts";
+import { role } from "../program/role.ts";
 
 /** Begins to listen, if this is no worker. What is imported before the library fails unheard. */
 export function listenForDenied(): void {

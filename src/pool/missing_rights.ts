@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { INSTEAD, unreadableFlag } from "../client/embedded.ts";
-import type { Stores } from "../client/stores.ts";
+import { INSTEAD, unreadableFlag } from "../stores/embedded.ts";
+import type { Stores } from "../stores/stores.ts";
 import { ConfigError } from "../errors.ts";
-import { missingFlags, type Rights } from "../permissions.ts";
-import { fromFileUrl } from "../file_url.ts";
-import { lookForFile } from "../project.ts";
+import { missingFlags, type Rights } from "../program/permissions.ts";
+import { fromFileUrl } from "../program/file_url.ts";
+import { lookForFile } from "../program/project.ts";
 import type { PoolSettings } from "./options.ts";
 import { entrypointOf } from "./worker_plan.ts";
 

@@ -7,9 +7,9 @@ import { type ClientOptions, DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { netAddress, parseBrokerUrl, parseDatabaseUrl, type Sourced } from "../addresses.ts";
 import { checkName, CONF } from "../config.ts";
-import { isUrl } from "../is_url.ts";
+import { isUrl } from "../program/is_url.ts";
 import { resolveScope } from "../process/scope.ts";
-import { role } from "../role.ts";
+import { role } from "../program/role.ts";
 import { show } from "../show.ts";
 import type { Interrupted } from "../task/definition.ts";
 

@@ -15,7 +15,7 @@ import {
   type Role,
   role,
   workerConnections,
-} from "../role.ts";
+} from "../program/role.ts";
 import type { ContextSchema } from "../task/context.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
 import { type DeclaredPool, declarePool, undeclarePool } from "../task/declared.ts";

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { noteBrokerUse, SAY_EVERY_MS } from "../client/broker_use.ts";
-import type { Stores } from "../client/stores.ts";
+import { noteBrokerUse, SAY_EVERY_MS } from "../stores/broker_use.ts";
+import type { Stores } from "../stores/stores.ts";
 import { aborted, monotonicMs, repeat, type StopRepeating } from "../clock.ts";
-import { keepTrying } from "../keep_trying.ts";
+import { keepTrying } from "../stores/keep_trying.ts";
 import { showBroker, showDatabase } from "../addresses.ts";
 import { activityMessages } from "../config.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";

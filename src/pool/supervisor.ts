@@ -13,7 +13,7 @@ import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { ChildProcess } from "../process/child.ts";
 import { type ExitCause, isLastWord } from "../process/exit_cause.ts";
-import { keepTrying } from "../keep_trying.ts";
+import { keepTrying } from "../stores/keep_trying.ts";
 import { Guardian } from "../process/guardian.ts";
 import {
   decodeHolds,

@@ -17,12 +17,12 @@ import type { ActivityMessages } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
-import { toFileUrl } from "../file_url.ts";
-import { findConfig } from "../project.ts";
+import { toFileUrl } from "../program/file_url.ts";
+import { findConfig } from "../program/project.ts";
 import type { BootRecord, WorkerChannel, WorkerScope } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
 import { hasLock, workerArguments } from "../process/worker_command.ts";
-import { WORKER_MARKER } from "../role.ts";
+import { WORKER_MARKER } from "../program/role.ts";
 import type { PoolSettings } from "./options.ts";
 
 /** How workers are started. */
@@ -109,7 +109,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
     flags: permissionFlags(scope, needs),
     denoArgs: settings.denoArgs,
     programArgs: Deno.args,
-    markerModule: new URL("../role.ts", import.meta.url).href,
+    markerModule: new URL("../program/role.ts", import.meta.url).href,
     workerMain: new URL("../worker/main.ts", import.meta.url).href,
   });
   return {

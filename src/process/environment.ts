@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { WORKER_MARKER } from "../role.ts";
+import { WORKER_MARKER } from "../program/role.ts";
 import type { Grant } from "./scope.ts";
 
 /** Passed on when set, for Deno and the system; not readable by handlers unless granted. */

@@ -6,8 +6,8 @@
  */
 import { asciiHost } from "../addresses.ts";
 import { ConfigError } from "../errors.ts";
-import { fromFileUrl, toFileUrl } from "../file_url.ts";
-import { isUrl } from "../is_url.ts";
+import { fromFileUrl, toFileUrl } from "../program/file_url.ts";
+import { isUrl } from "../program/is_url.ts";
 import { show } from "../show.ts";
 
 /** Granted: all of a kind, or these entries. A kind that is absent is not granted. */

@@ -4,8 +4,8 @@
  * @module
  */
 import { ConfigError } from "../errors.ts";
-import { fromFileUrl, toFileUrl } from "../file_url.ts";
-import { CONFIG_NAMES, lookForFile, mayNot } from "../project.ts";
+import { fromFileUrl, toFileUrl } from "../program/file_url.ts";
+import { CONFIG_NAMES, lookForFile, mayNot } from "../program/project.ts";
 import { parseJsonc } from "./jsonc.ts";
 
 /** What a worker's command line is made of. */

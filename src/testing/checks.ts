@@ -7,7 +7,7 @@ import { types } from "node:util";
 import { wallClockMs } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
 import { Pool } from "../pool/pool.ts";
-import { workerConnections } from "../role.ts";
+import { workerConnections } from "../program/role.ts";
 import type { TaskDefinition } from "../task/definition.ts";
 import { kindOf } from "../task/json_text.ts";
 import { checkOptions } from "../task/known_options.ts";

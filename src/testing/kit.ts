@@ -15,7 +15,7 @@ import { storesOf } from "../client/client.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { AgentexecError, ResultExpiredError } from "../errors.ts";
 import { type Pool, settingsOf } from "../pool/pool.ts";
-import { beforeActing } from "../role.ts";
+import { beforeActing } from "../program/role.ts";
 import type { Database } from "../task/context.ts";
 import type { TaskDefinition } from "../task/definition.ts";
 import { checkDefinition, checkPool, checkTime, clockOf, limitOf } from "./checks.ts";

@@ -12,7 +12,7 @@ import { showBroker, showDatabase } from "../addresses.ts";
 import { aborted, monotonicMs, settlesWithin, withDeadline } from "../clock.ts";
 import { Contact } from "../contact.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
-import { keepTrying } from "../keep_trying.ts";
+import { keepTrying } from "../stores/keep_trying.ts";
 import { contactLog } from "../log/contact_log.ts";
 import { captureConsole, takeOverLogging } from "../log/capture.ts";
 import { workerLogger } from "../log/lifecycle.ts";
@@ -26,7 +26,7 @@ import {
   STOP_LINE,
   WAITING_MARK,
 } from "../process/handshake.ts";
-import { setWorkerConnections } from "../role.ts";
+import { setWorkerConnections } from "../program/role.ts";
 import type { Database } from "../task/context.ts";
 import { type DeclaredPool, declaredPools } from "../task/declared.ts";
 import { channelOf, type Say } from "./channel.ts";

@@ -1,4 +1,4 @@
-import { type EmbeddedStores, prepareEmbedded } from "../../src/client/embedded.ts";
+import { type EmbeddedStores, prepareEmbedded } from "../../src/stores/embedded.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { assertEquals, assertThrows } from "../support/assert.ts";
 import { runCommand } from "../support/processes.ts";
@@ -54,7 +54,7 @@ Deno.test("prepareEmbedded() refuses a file in the folder's place, and leaves it
 Deno.test("prepareEmbedded() advises no flag of Deno's where it is the system that refuses", async () => {
   await using stores = await embedded();
   const parent = stores.folder.replace(/[^/]*$/, "");
-  const module = new URL("../../src/client/embedded.ts", import.meta.url);
+  const module = new URL("../../src/stores/embedded.ts", import.meta.url);
   const code = `import { prepareEmbedded } from "${module}";
     try { prepareEmbedded(${
     JSON.stringify(stores)

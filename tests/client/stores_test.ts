@@ -1,4 +1,4 @@
-import { Stores } from "../../src/client/stores.ts";
+import { Stores } from "../../src/stores/stores.ts";
 import { AgentexecError, ConnectionError } from "../../src/errors.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { freePort } from "../support/ports.ts";

@@ -1,6 +1,6 @@
 import { ConfigError } from "../../src/errors.ts";
-import { toFileUrl } from "../../src/file_url.ts";
-import { findConfig } from "../../src/project.ts";
+import { toFileUrl } from "../../src/program/file_url.ts";
+import { findConfig } from "../../src/program/project.ts";
 import { hasLock, workerArguments, type WorkerCommand } from "../../src/process/worker_command.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 

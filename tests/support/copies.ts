@@ -66,7 +66,8 @@ async function storesOn(ground: Ground, folder: string, stack: AsyncDisposableSt
 
 async function filesOf(folder: string): Promise<Record<string, string>> {
   const files: Record<string, string> = {};
-  for await (const { name } of Deno.readDir(new URL(folder, CHECKOUT))) {
+  for await (const { name, isFile } of Deno.readDir(new URL(folder, CHECKOUT))) {
+    if (!isFile) continue;
     files[`${folder}/${name}`] = await Deno.readTextFile(new URL(`${folder}/${name}`, CHECKOUT));
   }
   return files;

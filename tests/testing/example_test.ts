@@ -18,7 +18,7 @@ Deno.test("the example of the test kit, pasted into a file, passes under a bare 
   await using registry = await startRegistry();
   await using project = await makeRegistryProject(registry, {
     "deno.json": MANIFEST,
-    "tasks_test.ts": await exampleOf("testing.ts"),
+    "tasks_test.ts": await exampleOf("src/testing/mod.ts"),
   });
   await using program = await runCommand(["deno", "test", "--no-prompt"], {
     cwd: project.dir,

@@ -7,7 +7,7 @@
 import { ErrorReply } from "@redis/client";
 import { AgentexecError, ConnectionError, IncompatibleError } from "../../errors.ts";
 
-import { isDenied } from "../../permissions.ts";
+import { isDenied } from "../../program/permissions.ts";
 
 /** What failed. */
 export interface Failed {

@@ -6,9 +6,9 @@
  */
 import { monotonicMs, settlesWithin, sleep, TimeSlice } from "../../clock.ts";
 import { ConnectionError } from "../../errors.ts";
-import { LockTurns } from "../../lock_turns.ts";
+import { LockTurns } from "../../sqlite/lock_turns.ts";
 import { Contact } from "./contact.ts";
-import { isOfSqlite } from "../../sqlite.ts";
+import { isOfSqlite } from "../../sqlite/sqlite.ts";
 import { isBusy, toFileError } from "./failure.ts";
 import { FileConnection } from "./file_connection.ts";
 import type { Transaction } from "./transaction.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { AgentexecError, ConnectionError, IncompatibleError } from "../../errors.ts";
-import { SQLITE_BUSY, sqliteCodeOf } from "../../sqlite.ts";
+import { SQLITE_BUSY, sqliteCodeOf } from "../../sqlite/sqlite.ts";
 
 /** What failed. */
 export interface Failed {

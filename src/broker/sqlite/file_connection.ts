@@ -7,7 +7,7 @@
 import { closeSync, openSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { ConnectionError } from "../../errors.ts";
-import { CUT_OFF, isOfSqlite, loadSqlite, OpenedFile } from "../../sqlite.ts";
+import { CUT_OFF, isOfSqlite, loadSqlite, OpenedFile } from "../../sqlite/sqlite.ts";
 import { prepareSchema } from "./schema.ts";
 import { Transaction } from "./transaction.ts";
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { monotonicMs } from "./clock.ts";
+import { monotonicMs } from "../clock.ts";
 
 /** The longest pause between two looks of who waits. */
 const LONGEST_LOOK_MS = 24;

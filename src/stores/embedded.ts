@@ -13,8 +13,8 @@ import {
   unreadableVariables,
 } from "../config.ts";
 import { ConfigError } from "../errors.ts";
-import { fromFileUrl } from "../file_url.ts";
-import { findConfig, isCompiled, mainModule } from "../project.ts";
+import { fromFileUrl } from "../program/file_url.ts";
+import { findConfig, isCompiled, mainModule } from "../program/project.ts";
 
 const FOLDER = ".agentexec";
 const FOLDER_MODE = 0o700;

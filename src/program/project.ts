@@ -5,7 +5,7 @@
  */
 import { statSync } from "node:fs";
 import process from "node:process";
-import { ConfigError } from "./errors.ts";
+import { ConfigError } from "../errors.ts";
 import { fromFileUrl, toFileUrl } from "./file_url.ts";
 
 /** The names of Deno's configuration file. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { statSync } from "node:fs";
-import { IncompatibleError } from "./errors.ts";
+import { IncompatibleError } from "../errors.ts";
 
 /**
  * The module `node:sqlite`, loaded when a file is opened. Node.js has it without a flag from 22.13 on, with a busy

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { monotonicMs, sleep, withDeadline } from "./clock.ts";
-import { ConnectionError } from "./errors.ts";
+import { monotonicMs, sleep, withDeadline } from "../clock.ts";
+import { ConnectionError } from "../errors.ts";
 
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 2_000;

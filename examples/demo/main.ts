@@ -6,7 +6,7 @@
  *
  * ```sh
  * deno run --no-prompt --allow-read --allow-write=.agentexec --allow-env --allow-net --allow-run=deno \
- *   demo/main.ts DIRECTORY
+ *   examples/demo/main.ts DIRECTORY
  * ```
  *
  * It needs no server: tasks and activities are in two files in `.agentexec`. `--allow-read` without a list since
@@ -23,7 +23,7 @@ import { countDone, findRun, finishRun, freshRun, queueOf, type Run } from "./ru
 import { printable, Screen } from "./screen.ts";
 import { POOL_NAME } from "./tasks.ts";
 
-const PROJECT = decodeURIComponent(new URL("..", import.meta.url).pathname);
+const PROJECT = decodeURIComponent(new URL("../..", import.meta.url).pathname);
 
 /** How long a stop waits for the files that are being read. */
 const STOP_TIMEOUT = { seconds: 30 };
@@ -101,7 +101,8 @@ async function work(job: Job, interrupt: AbortSignal): Promise<number> {
     onProgress: (progress) => screen.showProgress(progress),
   });
   const report = await runPoolFor(pool, finishing).catch((error: unknown) => {
-    if (error === interrupt.reason) return null;
+    // A call that was under way breaks off with the pool's connections.
+    if (interrupt.aborted) return null;
     throw error;
   });
   screen.hideProgress();

@@ -25,11 +25,11 @@ import {
 import { activityMessages, CONF } from "../config.ts";
 import { Contact, type ContactListener } from "../contact.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
-import { beforeActing, isDeclaring, workerConnections } from "../role.ts";
-import { isDenied, missingFlags, type Rights } from "../permissions.ts";
+import { beforeActing, isDeclaring, workerConnections } from "../program/role.ts";
+import { isDenied, missingFlags, type Rights } from "../program/permissions.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
-import { type ConnectOptions, keepTrying } from "../keep_trying.ts";
+import { type ConnectOptions, keepTrying } from "./keep_trying.ts";
 import { Lazy } from "./lazy.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
 import { warn } from "./warn.ts";
@@ -544,15 +544,11 @@ export class Stores {
 
   async #openNew(name: string): Promise<OpenQueue> {
     this.#refuseClosed();
-    const broker = this.#broker;
-    const opening = (async () => {
-      const queue = (await broker.get()).queue(name, { callMs: PRODUCER_CALL_MS });
-      return { queue, brokerId: await queue.open() };
-    })();
+    // Before anything begins: an address that is missing is the caller's error, and nobody's else.
+    const isPatient = this.#replacement !== undefined || this.brokerAddress.kind === "sqlite";
+    const opening = this.#openOn(this.#broker, name);
     // A broker in a file says by itself who keeps it waiting.
-    if (this.#replacement !== undefined || this.brokerAddress.kind === "sqlite") {
-      return await opening;
-    }
+    if (isPatient) return await opening;
     const explained = opening.catch(async (error) => {
       throw await this.#explained(error);
     });
@@ -565,6 +561,11 @@ export class Stores {
           { retryable: true },
         ),
     });
+  }
+
+  async #openOn(broker: Lazy<Broker>, name: string): Promise<OpenQueue> {
+    const queue = (await broker.get()).queue(name, { callMs: PRODUCER_CALL_MS });
+    return { queue, brokerId: await queue.open() };
   }
 
   #lazyBroker(): Lazy<Broker> {

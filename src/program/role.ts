@@ -8,8 +8,8 @@
  * @module
  */
 import process from "node:process";
-import type { BrokerAddress, DatabaseAddress } from "./addresses.ts";
-import { AgentexecError } from "./errors.ts";
+import type { BrokerAddress, DatabaseAddress } from "../addresses.ts";
+import { AgentexecError } from "../errors.ts";
 
 /**
  * Which side of a pool a process is on.

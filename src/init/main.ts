@@ -15,15 +15,15 @@
  *
  * @module
  */
-import manifest from "./deno.json" with { type: "json" };
-import { HELP, parseRequest } from "./src/init/options.ts";
-import { makeProject } from "./src/init/project.ts";
+import manifest from "../../deno.json" with { type: "json" };
+import { HELP, parseRequest } from "./options.ts";
+import { makeProject } from "./project.ts";
 
 const EXIT = { done: 0, failed: 1, usage: 2 } as const;
 
 /** The folder of the checkout that this module stands in; undefined where it was published. */
 const CHECKOUT = import.meta.url.startsWith("file:")
-  ? decodeURIComponent(new URL(".", import.meta.url).pathname).slice(0, -1)
+  ? decodeURIComponent(new URL("../..", import.meta.url).pathname).slice(0, -1)
   : undefined;
 
 /** Does what the command line says, and gives the exit code. */

@@ -13,7 +13,7 @@ import {
 } from "../addresses.ts";
 import { BROKER_VARIABLES, DATABASE_VARIABLES, findBrokerUrl, findDatabaseUrl } from "../config.ts";
 import { ConfigError } from "../errors.ts";
-import { workerConnections } from "../role.ts";
+import { workerConnections } from "../program/role.ts";
 import { type EmbeddedOptions, type EmbeddedStores, embeddedStores } from "./embedded.ts";
 
 /** What names the stores. */

@@ -37,11 +37,11 @@
  *
  * @module
  */
-export { testPool } from "./src/testing/kit.ts";
+export { testPool } from "./kit.ts";
 export {
   type EnqueuedTask,
   type TestPool,
   type TestPoolOptions,
   type TestPoolRunOptions,
   type TestRun,
-} from "./src/testing/test_pool.ts";
+} from "./test_pool.ts";
