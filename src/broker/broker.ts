@@ -324,8 +324,12 @@ export interface Queue {
   unservedMs(): Promise<number | null>;
   /** Where each task is, in the order asked. */
   whereabouts(ids: readonly string[]): Promise<readonly Whereabouts[]>;
-  /** Sends a message to whoever listens now. A hint: it may be lost. Works when Redis is full. */
-  publish(topic: Topic, message: string): Promise<void>;
+  /**
+   * Sends a message to whoever listens now. A hint: it may be lost. Works when Redis is full.
+   *
+   * @returns Whether somebody listened, as far as the broker can tell.
+   */
+  publish(topic: Topic, message: string): Promise<boolean>;
   /** Listens; resolves once the broker confirmed it. Survives reconnects. */
   subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe>;
 

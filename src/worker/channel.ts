@@ -4,6 +4,7 @@
  * @module
  */
 import type { Queue } from "../broker/broker.ts";
+import { ConnectionError } from "../errors.ts";
 import { type ByteOutput, writeSome } from "../log/stdout.ts";
 import type { BootRecord } from "../process/handshake.ts";
 import { markedLines } from "../process/marked_lines.ts";
@@ -18,7 +19,13 @@ export function channelOf(
 ): Say {
   switch (channel.kind) {
     case "broker":
-      return (message) => queue.publish({ kind: "log", supervisorId }, message);
+      return async (message) => {
+        // Right after an outage a worker may be back before its supervisor listens again.
+        if (await queue.publish({ kind: "log", supervisorId }, message)) return;
+        throw new ConnectionError("Cannot reach the supervisor: it does not listen", {
+          retryable: true,
+        });
+      };
     case "pipe":
       return pipeChannel({ output: Deno.stdout, mark: channel.mark });
     default:

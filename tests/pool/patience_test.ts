@@ -1,4 +1,5 @@
 import { ConnectionError, Pool, type PoolOptions } from "@agentexec/core";
+import { rawRedis } from "../broker/raw_redis.ts";
 import { echo } from "../fixtures/tasks.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { type LogRecorder, makePool, recordLogs } from "../support/pools.ts";
@@ -143,6 +144,39 @@ for (const store of ["Redis", "Postgres"] as const) {
     assertEquals((await program.exit).code, 0, program.output);
   });
 }
+
+Deno.test("what workers log while their supervisor does not listen reaches it all the same", async () => {
+  await using log = await recordLogs();
+  await using made = await makePool();
+  await using proxy = startProxy(Number(new URL(made.brokerUrl).port));
+  await using pool = new Pool({
+    name: "waiting",
+    queueName: "fixture",
+    brokerUrl: `redis://127.0.0.1:${proxy.port}`,
+    databaseUrl: made.databaseUrl,
+    entrypoint: new URL("../fixtures/waiting_pool.ts", import.meta.url).href,
+    workerBrokerUrl: made.brokerUrl,
+    numWorkers: 1,
+  });
+  await pool.start();
+  await using raw = await rawRedis(made.brokerUrl);
+  proxy.refuse();
+  await waitFor(async () => !String(await raw.send("PUBSUB", "CHANNELS")).includes(":log:"), {
+    what: "the supervisor to be deaf",
+  });
+  // By the workers' way: the supervisor's own is closed.
+  const task = await made.pool.enqueue(echo, { text: "unheard" });
+  await task.result({ timeout: { seconds: 30 } });
+  await waitFor(() => countOf(log, /Task completed: echo/) === 1, { what: "the worker's lines" });
+  proxy.accept();
+  await waitFor(() => countOf(log, /Connected again to redis:/) === 1, {
+    what: "the supervisor to be back",
+  });
+  await pool.shutdown({ timeout: { seconds: 30 } });
+  assertEquals(countOf(log, /Processing task: echo/), 1);
+  assertEquals(countOf(log, /Task completed: echo/), 1);
+  assertEquals(countOf(log, /were lost|was lost/), 0, log.messages().join("\n"));
+});
 
 Deno.test("a wrong port of Postgres is tried as long as one of Redis, by migrate() too, and the error has the last cause", async () => {
   await using redis = await startRedis();

@@ -93,7 +93,7 @@ class RemoteQueue implements Queue {
     return this.#call("whereabouts", ids);
   }
 
-  publish(topic: Topic, message: string): Promise<void> {
+  publish(topic: Topic, message: string): Promise<boolean> {
     return this.#call("publish", topic, message);
   }
 

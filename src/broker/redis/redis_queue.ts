@@ -28,6 +28,7 @@ import { RegistrationWatch } from "../registration_watch.ts";
 import type { RedisCommands } from "./connection.ts";
 import { channelOf } from "./keys.ts";
 import { Mender, type MendOptions } from "./mender.ts";
+import { asNumber } from "./reply.ts";
 import { cancelTask } from "./scripts/cancel.ts";
 import { checkClaims } from "./scripts/check.ts";
 import { claimTasks } from "./scripts/claim.ts";
@@ -113,9 +114,10 @@ export class RedisQueue implements Queue {
     return ids.length === 0 ? [] : await findTasks(this.#redis, this.name, ids);
   }
 
-  async publish(topic: Topic, message: string): Promise<void> {
+  async publish(topic: Topic, message: string): Promise<boolean> {
     const channel = channelOf(this.name, topic);
-    await this.#redis.call(["PUBLISH", channel, message], `publish on '${channel}'`);
+    const doing = `publish on '${channel}'`;
+    return asNumber(await this.#redis.call(["PUBLISH", channel, message], doing)) > 0;
   }
 
   async subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe> {

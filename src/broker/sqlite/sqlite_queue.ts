@@ -136,12 +136,13 @@ export class SqliteQueue implements Queue {
     );
   }
 
-  async publish(topic: Topic, message: string): Promise<void> {
+  async publish(topic: Topic, message: string): Promise<boolean> {
     const channel = channelOf(this.name, topic);
     await this.#file.write(
       { doing: `publish on '${channel}'` },
       (transaction) => putMessage(transaction, channel, message),
     );
+    return true; // A file does not know its readers.
   }
 
   async subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe> {
