@@ -6,7 +6,7 @@
  */
 import { sql } from "kysely";
 import { waitingBriefly } from "./locked_rows.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 /** A broker that somebody uses now. */
 export interface BrokerUse {
@@ -30,34 +30,37 @@ export interface KnownBrokers {
 const USED_FOR_MS = 300_000;
 
 /** Notes that a broker is used now. */
-export async function noteBrokerUse(session: Session, use: BrokerUse): Promise<void> {
+export async function noteBrokerUse(database: ActivityDatabase, use: BrokerUse): Promise<void> {
   const { id, queue, address } = use;
   await sql`
-    insert into ${session.broker} (id, queue, address, last_used_at)
-    select ${id}, ${queue}, ${address}, ${session.now()} where ${waitingBriefly(session)}
+    insert into ${database.broker} (id, queue, address, last_used_at)
+    select ${id}, ${queue}, ${address}, ${database.now()} where ${waitingBriefly(database)}
     on conflict (id, queue) do update
-      set address = excluded.address, last_used_at = excluded.last_used_at`.execute(session.db);
+      set address = excluded.address, last_used_at = excluded.last_used_at`.execute(database.db);
 }
 
 /** Notes brokers of which nobody has said anything, as used now. Those that are known stay as they are. */
 export async function noteBrokersSeen(
-  session: Session,
+  database: ActivityDatabase,
   queue: string,
   ids: readonly string[],
 ): Promise<void> {
   for (const id of ids) {
     await sql`
-      insert into ${session.broker} (id, queue, last_used_at)
-      select ${id}, ${queue}, ${session.now()} where ${waitingBriefly(session)}
-      on conflict do nothing`.execute(session.db);
+      insert into ${database.broker} (id, queue, last_used_at)
+      select ${id}, ${queue}, ${database.now()} where ${waitingBriefly(database)}
+      on conflict do nothing`.execute(database.db);
   }
 }
 
 /** The brokers of a queue. */
-export async function readBrokers(session: Session, queue: string): Promise<KnownBrokers> {
+export async function readBrokers(
+  database: ActivityDatabase,
+  queue: string,
+): Promise<KnownBrokers> {
   const { rows } = await sql<{ id: string; used: number }>`
-    select id, case when last_used_at >= ${session.ago(USED_FOR_MS)} then 1 else 0 end as used
-    from ${session.broker} where queue = ${queue}`.execute(session.db);
+    select id, case when last_used_at >= ${database.ago(USED_FOR_MS)} then 1 else 0 end as used
+    from ${database.broker} where queue = ${queue}`.execute(database.db);
   return {
     all: new Set(rows.map(({ id }) => id)),
     used: new Set(rows.filter(({ used }) => used === 1).map(({ id }) => id)),

@@ -17,7 +17,7 @@ import {
   readKnown,
   waitingBriefly,
 } from "./locked_rows.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 /** How often rows that vanish while they are looked at are made again. */
 const INSERT_TRIES = 3;
@@ -27,7 +27,7 @@ const INSERT_TRIES = 3;
  * another transaction has in hand.
  */
 export async function insertTasks(
-  session: Session,
+  database: ActivityDatabase,
   rows: readonly NewTaskRow[],
   message: string,
 ): Promise<readonly InsertOutcome[]> {
@@ -44,11 +44,11 @@ export async function insertTasks(
         }: its row is there and is not, something deletes it`,
       );
     }
-    for (const [id, outcome] of await makeRows(session, missing, message)) {
+    for (const [id, outcome] of await makeRows(database, missing, message)) {
       outcomes.set(id, outcome);
     }
     missing = missing.filter(({ agentId }) => !outcomes.has(agentId));
-    for (const [id, outcome] of await settleKnown(session, missing, message)) {
+    for (const [id, outcome] of await settleKnown(database, missing, message)) {
       outcomes.set(id, outcome);
     }
     missing = missing.filter(({ agentId }) => !outcomes.has(agentId));
@@ -78,24 +78,24 @@ type Outcomes = ReadonlyMap<string, InsertOutcome>;
 
 /** Makes the rows that are not there; returns those that were made, and those that others have in hand. */
 async function makeRows(
-  session: Session,
+  database: ActivityDatabase,
   rows: readonly NewTaskRow[],
   message: string,
 ): Promise<Outcomes> {
   if (rows.length === 0) return new Map();
   const sorted = [...rows].sort((a, b) => a.agentId < b.agentId ? -1 : 1);
-  if (session.dialect === "sqlite") return await makeSqlite(session, sorted, message);
+  if (database.dialect === "sqlite") return await makeSqlite(database, sorted, message);
   try {
-    return await makePostgres(session, sorted, message);
+    return await makePostgres(database, sorted, message);
   } catch (error) {
     if (!isLockTimeout(error)) throw error;
-    return await makeHalves(session, sorted, message);
+    return await makeHalves(database, sorted, message);
   }
 }
 
 /** The statement says that one of its rows has to wait, not which. */
 async function makeHalves(
-  session: Session,
+  database: ActivityDatabase,
   rows: readonly NewTaskRow[],
   message: string,
 ): Promise<Outcomes> {
@@ -103,8 +103,8 @@ async function makeHalves(
   if (rows.length === 1 && only !== undefined) return new Map([[only.agentId, { kind: "locked" }]]);
   const half = Math.ceil(rows.length / 2);
   return new Map([
-    ...await makeRows(session, rows.slice(0, half), message),
-    ...await makeRows(session, rows.slice(half), message),
+    ...await makeRows(database, rows.slice(0, half), message),
+    ...await makeRows(database, rows.slice(half), message),
   ]);
 }
 
@@ -130,13 +130,13 @@ function inputOf(rows: readonly NewTaskRow[], metadataOf: (json: string) => stri
  * A row that another transaction has made and not committed is waited for, and cannot be skipped: but only for so long.
  */
 async function makePostgres(
-  session: Session,
+  database: ActivityDatabase,
   rows: readonly NewTaskRow[],
   message: string,
 ): Promise<Outcomes> {
   const { rows: made } = await sql<{ agent_id: string }>`
     with made as (
-      insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
+      insert into ${database.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
         context, metadata, message, parent_id, run_at, created_at, queued_at, updated_at)
       select agent_id, 'task', queue, broker_id, task_name, 'queued', 0,
         context::jsonb, metadata::jsonb, ${message}::text, parent_id, run_at, now(), now(), now()
@@ -144,28 +144,28 @@ async function makePostgres(
         agent_id uuid, queue text, broker_id text, task_name text, context text, metadata text,
         parent_id uuid, run_at timestamptz
       )
-      where ${waitingBriefly(session)}
+      where ${waitingBriefly(database)}
       order by agent_id
       on conflict (agent_id) do nothing
       returning agent_id
     ), logged as (
-      insert into ${session.log} (agent_id, token, seq, status, message, at)
+      insert into ${database.log} (agent_id, token, seq, status, message, at)
       select agent_id, 0, 0, 'queued', ${message}::text, now() from made
       on conflict do nothing
     )
-    select agent_id::text as agent_id from made`.execute(session.db);
+    select agent_id::text as agent_id from made`.execute(database.db);
   return inserted(made);
 }
 
 async function makeSqlite(
-  session: Session,
+  database: ActivityDatabase,
   rows: readonly NewTaskRow[],
   message: string,
 ): Promise<Outcomes> {
-  const now = session.now();
-  return await session.transaction(async (db) => {
+  const now = database.now();
+  return await database.transaction(async (db) => {
     const { rows: made } = await sql<{ agent_id: string }>`
-      insert into ${session.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
+      insert into ${database.activity} (agent_id, kind, queue, broker_id, task_name, status, token,
         context, metadata, message, parent_id, run_at, created_at, queued_at, updated_at)
       select value->>'agent_id', 'task', value->>'queue', value->>'broker_id', value->>'task_name',
         'queued', 0, json(value->>'context'), json(value->>'metadata'), ${message},
@@ -173,20 +173,20 @@ async function makeSqlite(
       from json_each(${inputOf(rows, plainJson)}) where true
       on conflict (agent_id) do nothing returning agent_id`.execute(db);
     const ids = made.map((row) => row.agent_id);
-    if (ids.length > 0) await addLine(session, db, { ids, status: "queued", message });
+    if (ids.length > 0) await addLine(database, db, { ids, status: "queued", message });
     return inserted(made);
   });
 }
 
 /** What the rows that were there before mean. One that was never accepted is opened again for the same task. */
 async function settleKnown(
-  session: Session,
+  database: ActivityDatabase,
   rows: readonly NewTaskRow[],
   message: string,
 ): Promise<Outcomes> {
   if (rows.length === 0) return new Map();
   const known = new Map(
-    (await readKnown(session, rows.map(({ agentId }) => agentId))).map((
+    (await readKnown(database, rows.map(({ agentId }) => agentId))).map((
       row,
     ) => [row.agent_id, row]),
   );
@@ -200,7 +200,7 @@ async function settleKnown(
     } else if (isRefused(other)) refused.push(row.agentId);
     else outcomes.set(row.agentId, sameAs(other));
   }
-  for (const [id, outcome] of await reopen(session, refused, message)) outcomes.set(id, outcome);
+  for (const [id, outcome] of await reopen(database, refused, message)) outcomes.set(id, outcome);
   return outcomes;
 }
 
@@ -210,21 +210,21 @@ function sameAs({ status, token }: Known): InsertOutcome {
 
 /** Opens rows that were never accepted, but for those that others have opened meanwhile. */
 async function reopen(
-  session: Session,
+  database: ActivityDatabase,
   ids: readonly string[],
   message: string,
 ): Promise<Outcomes> {
   if (ids.length === 0) return new Map();
-  return await session.transaction(async (db) => {
-    const { rows, skipped } = await lockRows(session, db, ids);
+  return await database.transaction(async (db) => {
+    const { rows, skipped } = await lockRows(database, db, ids);
     const open = rows.filter(isRefused).map((row) => row.agent_id);
     if (open.length > 0) {
       await sql`
-        update ${session.activity} set status = 'queued', error = null, error_name = null,
-          error_detail = null, message = ${message}, queued_at = ${session.now()},
-          updated_at = ${session.now()}, ended_at = null
-        where ${idIn(session.dialect, open)}`.execute(db);
-      await addLine(session, db, { ids: open, status: "queued", message });
+        update ${database.activity} set status = 'queued', error = null, error_name = null,
+          error_detail = null, message = ${message}, queued_at = ${database.now()},
+          updated_at = ${database.now()}, ended_at = null
+        where ${idIn(database.dialect, open)}`.execute(db);
+      await addLine(database, db, { ids: open, status: "queued", message });
     }
     return new Map<string, InsertOutcome>([
       ...rows.map((row) => [row.agent_id, sameAs(row)] as const),

@@ -6,7 +6,7 @@
 import { sql } from "kysely";
 import type { ActivityFailure, ActivityItem, ActivityKind, ActivityStatus } from "./activity.ts";
 import { jsonText, numberText, timeText, toDate, toDateOrNull, toNumberOrNull } from "./dialect.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 /** An item as a statement gives it. */
 export interface StoredItem {
@@ -37,7 +37,7 @@ export interface StoredItem {
 const TIMES = ["run_at", "created_at", "queued_at", "started_at", "ended_at", "updated_at"];
 
 /** The columns of an item. */
-export function itemColumns({ dialect }: Session) {
+export function itemColumns({ dialect }: ActivityDatabase) {
   const id = dialect === "postgres" ? sql`agent_id::text` : sql`agent_id`;
   // The cursor needs the time to the last digit, and a Date has no microseconds.
   const created = dialect === "postgres"

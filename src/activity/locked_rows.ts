@@ -6,7 +6,7 @@
 import { type Kysely, type RawBuilder, sql } from "kysely";
 import type { ActivityStatus } from "./activity.ts";
 import { idIn, jsonText } from "./dialect.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 /** What a row says of a task whose push to the broker failed: it never ran, and may be enqueued again. */
 export const NOT_ACCEPTED = "not accepted";
@@ -28,7 +28,7 @@ export function isRefused({ status, token, error }: Known): boolean {
 }
 
 /** The id as text, which is what every driver gives alike. */
-export function idText({ dialect }: Session) {
+export function idText({ dialect }: ActivityDatabase) {
   return dialect === "postgres" ? sql<string>`agent_id::text` : sql<string>`agent_id`;
 }
 
@@ -45,32 +45,32 @@ export interface LockedRows {
  * ids. Waits for nobody: a connection that waits holds up everything else that its process has to say.
  */
 export async function lockRows(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   ids: readonly string[],
 ): Promise<LockedRows> {
   // Somebody's foreign key to a row is no reason to wait: what is changed is never the key.
-  const lock = session.dialect === "postgres" ? sql`for no key update skip locked` : sql``;
-  const rows = await selectRows(session, db, { ids, context: sql`null`, lock });
+  const lock = database.dialect === "postgres" ? sql`for no key update skip locked` : sql``;
+  const rows = await selectRows(database, db, { ids, context: sql`null`, lock });
   const kept = new Set(rows.map((row) => row.agent_id));
   const others = ids.filter((id) => !kept.has(id.toLowerCase()));
-  if (others.length === 0 || session.dialect === "sqlite") return { rows, skipped: [] };
+  if (others.length === 0 || database.dialect === "sqlite") return { rows, skipped: [] };
   // Locked, or not there.
-  const present = await selectRows(session, db, { ids: others, context: sql`null`, lock: sql`` });
+  const present = await selectRows(database, db, { ids: others, context: sql`null`, lock: sql`` });
   return { rows, skipped: present.map((row) => row.agent_id) };
 }
 
 /** Reads rows with their contexts, and locks none. */
 export async function readKnown(
-  session: Session,
+  database: ActivityDatabase,
   ids: readonly string[],
 ): Promise<readonly Known[]> {
-  const context = jsonText(session.dialect, "context");
-  return await selectRows(session, session.db, { ids, context, lock: sql`` });
+  const context = jsonText(database.dialect, "context");
+  return await selectRows(database, database.db, { ids, context, lock: sql`` });
 }
 
 async function selectRows(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   query: {
     readonly ids: readonly string[];
@@ -79,10 +79,10 @@ async function selectRows(
   },
 ): Promise<readonly Known[]> {
   const { rows } = await sql<Known>`
-    select ${idText(session)} as agent_id, kind, task_name, status,
+    select ${idText(database)} as agent_id, kind, task_name, status,
       cast(token as text) as token, error, ${query.context} as context
-    from ${session.activity} where ${idIn(session.dialect, query.ids)}
-    order by ${session.activity}.agent_id ${query.lock}`.execute(db);
+    from ${database.activity} where ${idIn(database.dialect, query.ids)}
+    order by ${database.activity}.agent_id ${query.lock}`.execute(db);
   return rows;
 }
 
@@ -90,20 +90,20 @@ async function selectRows(
 const LOCK_WAIT = "50ms";
 
 /** A condition that is always met, and lets its statement wait only so long for a row. */
-export function waitingBriefly({ dialect }: Session): RawBuilder<unknown> {
+export function waitingBriefly({ dialect }: ActivityDatabase): RawBuilder<unknown> {
   return dialect === "postgres"
     ? sql`set_config('lock_timeout', ${LOCK_WAIT}, true) is not null`
     : sql`true`;
 }
 
 /** Lets the statements of a transaction wait only so long for a row: they hold up the connection meanwhile. */
-export async function waitBriefly(session: Session, db: Kysely<unknown>): Promise<void> {
-  if (session.dialect === "postgres") await sql`select ${waitingBriefly(session)}`.execute(db);
+export async function waitBriefly(database: ActivityDatabase, db: Kysely<unknown>): Promise<void> {
+  if (database.dialect === "postgres") await sql`select ${waitingBriefly(database)}`.execute(db);
 }
 
 /** Adds the same line to several logs, behind those that stand under the token. */
 export async function addLine(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   line: {
     readonly ids: readonly string[];
@@ -113,17 +113,17 @@ export async function addLine(
   },
 ): Promise<void> {
   const { ids, status, message, token = "0" } = line;
-  const number = tokenOf(session, token);
+  const number = tokenOf(database, token);
   await sql`
-    insert into ${session.log} (agent_id, token, seq, status, message, at)
+    insert into ${database.log} (agent_id, token, seq, status, message, at)
     select a.agent_id, ${number},
-      coalesce((select max(l.seq) + 1 from ${session.log} as l
+      coalesce((select max(l.seq) + 1 from ${database.log} as l
         where l.agent_id = a.agent_id and l.token = ${number}), 0),
-      cast(${status} as text), cast(${message} as text), ${session.now()}
-    from ${session.activity} as a where ${idIn(session.dialect, ids)}`.execute(db);
+      cast(${status} as text), cast(${message} as text), ${database.now()}
+    from ${database.activity} as a where ${idIn(database.dialect, ids)}`.execute(db);
 }
 
 /** A token as a value of its column. */
-export function tokenOf({ dialect }: Session, token: string) {
+export function tokenOf({ dialect }: ActivityDatabase, token: string) {
   return dialect === "postgres" ? sql`${token}::bigint` : sql`${Number(token)}`;
 }

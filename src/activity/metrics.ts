@@ -13,7 +13,7 @@ import type {
   TaskMetrics,
 } from "./activity.ts";
 import { millisecondsBetween, timeOf } from "./dialect.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 interface StoredMetrics {
   readonly task_name: string;
@@ -32,10 +32,10 @@ const STANDARD_MS = 3_600_000;
 
 /** Reads the metrics of tasks. */
 export async function readMetrics(
-  session: Session,
+  database: ActivityDatabase,
   options: ActivityMetricsOptions,
 ): Promise<ActivityMetrics> {
-  const { rows } = await metricsQuery(session, options).execute(session.reads);
+  const { rows } = await metricsQuery(database, options).execute(database.reads);
   const names = [...new Set(rows.map((row) => row.task_name))];
   return {
     counts: countsOf(rows),
@@ -50,12 +50,12 @@ export async function readMetrics(
  * so that each part is a range of one index on either database, however large the table is.
  */
 export function metricsQuery(
-  session: Session,
+  database: ActivityDatabase,
   { since }: ActivityMetricsOptions,
 ): RawBuilder<StoredMetrics> {
-  const { dialect } = session;
+  const { dialect } = database;
   const from = since === undefined
-    ? session.ago(STANDARD_MS)
+    ? database.ago(STANDARD_MS)
     : timeOf(dialect, checkDate(since, "since"));
   const due = sql`case when run_at > queued_at then run_at else queued_at end`;
   const wait = millisecondsBetween(dialect, due, sql`started_at`);
@@ -64,7 +64,7 @@ export function metricsQuery(
     select task_name, status,
       case when started_at >= queued_at then ${wait} end as wait,
       case when ended_at >= started_at then ${run} end as run
-    from ${session.activity} where kind = 'task'`;
+    from ${database.activity} where kind = 'task'`;
   return sql<StoredMetrics>`
     select task_name, status, count(*) as count,
       count(wait) as waits, sum(wait) as wait_sum, max(wait) as wait_max,

@@ -16,14 +16,14 @@ import {
 } from "./cursor.ts";
 import { whereOf } from "./filters.ts";
 import { itemColumns, type StoredItem, toItem } from "./items.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 const DEFAULT_LIMIT = 50;
 const MOST = 1_000;
 
 /** A page. */
 export async function listActivities(
-  session: Session,
+  database: ActivityDatabase,
   options: ActivityListOptions,
 ): Promise<ActivityPage> {
   const { limit = DEFAULT_LIMIT, after, order = "newest", ...filter } = options;
@@ -35,12 +35,12 @@ export async function listActivities(
   const cursor = after ?? undefined;
   switch (order) {
     case "newest":
-      return await newestPage(session, filter, {
+      return await newestPage(database, filter, {
         limit,
         behind: cursor === undefined ? undefined : decodeCursor(cursor),
       });
     case "active":
-      return await activePage(session, filter, {
+      return await activePage(database, filter, {
         limit,
         behind: cursor === undefined ? undefined : decodeActiveCursor(cursor),
       });
@@ -59,15 +59,15 @@ interface Page<At extends Position> {
 }
 
 async function newestPage(
-  session: Session,
+  database: ActivityDatabase,
   filter: ActivityFilter,
   { limit, behind }: Page<Position>,
 ): Promise<ActivityPage> {
   const { rows } = await sql<StoredItem>`
-    select ${itemColumns(session)} from ${session.activity}
-    where ${whereOf(session.dialect, filter)}
-      ${behind === undefined ? sql`` : sql`and ${isBehind(session, behind)}`}
-    ${newestFirst(session)} limit ${limit + 1}`.execute(session.reads);
+    select ${itemColumns(database)} from ${database.activity}
+    where ${whereOf(database.dialect, filter)}
+      ${behind === undefined ? sql`` : sql`and ${isBehind(database, behind)}`}
+    ${newestFirst(database)} limit ${limit + 1}`.execute(database.reads);
   const page = rows.slice(0, limit);
   const last = page.at(-1);
   return {
@@ -83,7 +83,10 @@ interface Amount {
   readonly few?: boolean;
 }
 
-function newestFirst({ activity, dialect }: Session, { few }: Amount = {}): RawBuilder<unknown> {
+function newestFirst(
+  { activity, dialect }: ActivityDatabase,
+  { few }: Amount = {},
+): RawBuilder<unknown> {
   const [time, id] = [sql`${activity}.created_at`, sql`${activity}.agent_id`];
   return few && dialect === "sqlite"
     ? sql`order by +${time} desc, +${id} desc`
@@ -91,7 +94,7 @@ function newestFirst({ activity, dialect }: Session, { few }: Amount = {}): RawB
 }
 
 function isBehind(
-  { dialect }: Session,
+  { dialect }: ActivityDatabase,
   { createdAt, agentId }: Position,
   { few }: Amount = {},
 ): RawBuilder<unknown> {
@@ -125,24 +128,24 @@ interface Part {
  * itself, by an index of its own; in one sorted by status the whole table would have to be read and sorted.
  */
 async function activePage(
-  session: Session,
+  database: ActivityDatabase,
   filter: ActivityFilter,
   { limit, behind }: Page<ActivePosition>,
 ): Promise<ActivityPage> {
-  const { dialect } = session;
-  const asOf = behind === undefined ? nowText(session) : sql`${behind.asOf}`;
-  const wanted = behind === undefined ? partsNow() : partsThen(session, behind);
+  const { dialect } = database;
+  const asOf = behind === undefined ? nowText(database) : sql`${behind.asOf}`;
+  const wanted = behind === undefined ? partsNow() : partsThen(database, behind);
   const parts = wanted.map((part, index) => {
     const { group, condition } = part;
     return sql`select * from (
-      select ${NUMBERS[group]} as place, cast(${asOf} as text) as as_of, ${itemColumns(session)}
-      from ${session.activity} where ${whereOf(dialect, filter)} and ${condition}
-      ${newestFirst(session, part)} limit ${limit + 1}
+      select ${NUMBERS[group]} as place, cast(${asOf} as text) as as_of, ${itemColumns(database)}
+      from ${database.activity} where ${whereOf(dialect, filter)} and ${condition}
+      ${newestFirst(database, part)} limit ${limit + 1}
     ) as ${sql.ref(`part_${index}`)}`;
   });
   const { rows } = await sql<StoredActiveItem>`
     select * from (${sql.join(parts, sql` union all `)}) as page
-    order by place, created_text desc, agent_id desc limit ${limit + 1}`.execute(session.reads);
+    order by place, created_text desc, agent_id desc limit ${limit + 1}`.execute(database.reads);
   const page = rows.slice(0, limit);
   const last = page.at(-1);
   if (rows.length <= limit || last === undefined) return { items: page.map(toItem), next: null };
@@ -159,10 +162,10 @@ async function activePage(
   };
 }
 
-function nowText(session: Session): RawBuilder<unknown> {
-  return session.dialect === "postgres"
+function nowText(database: ActivityDatabase): RawBuilder<unknown> {
+  return database.dialect === "postgres"
     ? sql`to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
-    : session.now();
+    : database.now();
 }
 
 /** As the index over what lives is declared, so that both databases use it. */
@@ -178,8 +181,8 @@ function partsNow(): readonly Part[] {
 }
 
 /** What was in each group when the first page was read, as the times of the rows tell, and stands behind the last. */
-function partsThen(session: Session, behind: ActivePosition): readonly Part[] {
-  const then = session.dialect === "postgres"
+function partsThen(database: ActivityDatabase, behind: ActivePosition): readonly Part[] {
+  const then = database.dialect === "postgres"
     ? sql`cast(${behind.asOf}::text as timestamptz)`
     : sql`${behind.asOf}`;
   const queuedAt = sql`coalesce(queued_at, created_at)`;
@@ -189,7 +192,7 @@ function partsThen(session: Session, behind: ActivePosition): readonly Part[] {
   return GROUPS.filter((group) => group >= behind.group).flatMap((group): Part[] => {
     const few = group < 2;
     const place = group === behind.group
-      ? isBehind(session, behind, { few })
+      ? isBehind(database, behind, { few })
       : sql`created_at <= ${then}`;
     if (!few) {
       const condition = sql`${ENDED} and (ended_at is null or ended_at <= ${then}) and ${place}`;

@@ -14,7 +14,7 @@ import type {
 import { jsonText, numberText, timeText, toDate, toNumberOrNull } from "./dialect.ts";
 import { whereOf } from "./filters.ts";
 import { itemColumns, type StoredItem, toItem } from "./items.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 /** Where a count stops: beyond it nobody needs the exact number, and it would cost a scan. */
 const COUNT_LIMIT = 10_000;
@@ -33,23 +33,23 @@ interface StoredLine {
 
 /** One activity with its log; undefined if there is none, or its metadata is not as asked. */
 export async function readDetail(
-  session: Session,
+  database: ActivityDatabase,
   agentId: string,
   { metadata }: ActivityDetailOptions = {},
 ): Promise<ActivityDetail | undefined> {
-  const { dialect } = session;
+  const { dialect } = database;
   const { rows } = await sql<StoredDetail>`
-    select ${itemColumns(session)}, ${jsonText(dialect, "context")} as context, ${
+    select ${itemColumns(database)}, ${jsonText(dialect, "context")} as context, ${
     jsonText(dialect, "result")
   } as result
-    from ${session.activity} where agent_id = ${agentId}
-      and ${whereOf(dialect, metadata === undefined ? {} : { metadata })}`.execute(session.reads);
+    from ${database.activity} where agent_id = ${agentId}
+      and ${whereOf(dialect, metadata === undefined ? {} : { metadata })}`.execute(database.reads);
   const [row] = rows;
   if (row === undefined) return undefined;
   const lines = await sql<StoredLine>`
     select status, message, ${numberText(dialect, "percentage")} as percentage,
-      ${timeText(dialect, "at")} as at from ${session.log}
-    where agent_id = ${agentId} order by token, seq`.execute(session.reads);
+      ${timeText(dialect, "at")} as at from ${database.log}
+    where agent_id = ${agentId} order by token, seq`.execute(database.reads);
   return {
     ...toItem(row),
     context: row.context === null ? null : JSON.parse(row.context),
@@ -63,12 +63,15 @@ export async function readDetail(
 }
 
 /** How many there are, counted to 10,000. */
-export async function countActivities(session: Session, filter: ActivityFilter): Promise<number> {
+export async function countActivities(
+  database: ActivityDatabase,
+  filter: ActivityFilter,
+): Promise<number> {
   const { rows } = await sql<{ count: number | string }>`
     select count(*) as count from (
-      select 1 from ${session.activity} where ${
-    whereOf(session.dialect, filter)
+      select 1 from ${database.activity} where ${
+    whereOf(database.dialect, filter)
   } limit ${COUNT_LIMIT}
-    ) as counted`.execute(session.reads);
+    ) as counted`.execute(database.reads);
   return Number(rows[0]?.count ?? 0);
 }

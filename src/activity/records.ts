@@ -10,7 +10,7 @@ import type { ActivityStatus } from "./activity.ts";
 import { jsonOf, plainJson } from "./dialect.ts";
 import { detailJson, ERROR_BYTES } from "./error_text.ts";
 import { waitBriefly } from "./locked_rows.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 /** A record to be made. */
 export interface NewRecordRow {
@@ -45,34 +45,37 @@ export interface RecordChange {
 const MESSAGE_BYTES = 1_024;
 
 /** Makes a record; it is `queued` until its first update, which makes it `running`. Answers with its id. */
-export async function createRecord(session: Session, record: NewRecordRow): Promise<string> {
-  const { dialect } = session;
+export async function createRecord(
+  database: ActivityDatabase,
+  record: NewRecordRow,
+): Promise<string> {
+  const { dialect } = database;
   const { agentId } = record;
   const message = cut(record.message, MESSAGE_BYTES);
-  const now = session.now();
-  await session.transaction(async (db) => {
-    await waitBriefly(session, db);
+  const now = database.now();
+  await database.transaction(async (db) => {
+    await waitBriefly(database, db);
     const { rows } = await sql`
-      insert into ${session.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at,
+      insert into ${database.activity} (agent_id, kind, task_name, status, metadata, message, created_at, queued_at,
         updated_at)
       values (${agentId}, 'record', ${record.taskName}, 'queued', ${
       jsonOf(dialect, plainJson(record.metadata ?? "{}"))
     }, ${message}, ${now}, ${now}, ${now})
       on conflict do nothing returning agent_id`.execute(db);
-    if (rows.length > 0) await addLine(session, db, { agentId, status: "queued", message });
-    else await refuseOther(session, db, record);
+    if (rows.length > 0) await addLine(database, db, { agentId, status: "queued", message });
+    else await refuseOther(database, db, record);
   });
   return agentId;
 }
 
 /** A record of this id and name was made before, perhaps by a try whose answer was lost. Anything else is another's. */
 async function refuseOther(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   { agentId, taskName }: NewRecordRow,
 ): Promise<void> {
   const { rows } = await sql<{ kind: string; task_name: string }>`
-    select kind, task_name from ${session.activity} where agent_id = ${agentId}`.execute(db);
+    select kind, task_name from ${database.activity} where agent_id = ${agentId}`.execute(db);
   const [other] = rows;
   if (other === undefined) {
     throw new AgentexecError(
@@ -94,20 +97,20 @@ async function refuseOther(
  * @throws {AgentexecError} If it has ended.
  */
 export async function changeRecord(
-  session: Session,
+  database: ActivityDatabase,
   agentId: string,
   change: RecordChange,
 ): Promise<void> {
-  const { dialect } = session;
-  const now = session.now();
+  const { dialect } = database;
+  const now = database.now();
   const { status, percentage = null } = change;
   const message = cut(change.message, MESSAGE_BYTES);
   const error = cut(change.error, ERROR_BYTES);
   const ends = status !== "running";
-  await session.transaction(async (db) => {
-    await waitBriefly(session, db);
+  await database.transaction(async (db) => {
+    await waitBriefly(database, db);
     const { rows } = await sql`
-      update ${session.activity} set status = ${status},
+      update ${database.activity} set status = ${status},
         message = coalesce(${message}, message),
         percentage = coalesce(${percentage}, percentage),
         ${
@@ -121,8 +124,8 @@ export async function changeRecord(
         ended_at = ${ends ? now : sql`ended_at`}
       where agent_id = ${agentId} and kind = 'record' and status in ('queued', 'running')
       returning agent_id`.execute(db);
-    if (rows.length === 0) return await refuse(session, db, agentId, change);
-    await addLine(session, db, { agentId, status, message, percentage });
+    if (rows.length === 0) return await refuse(database, db, agentId, change);
+    await addLine(database, db, { agentId, status, message, percentage });
   });
 }
 
@@ -134,17 +137,17 @@ interface Line {
 }
 
 /** Records have no runs: all of their lines stand under token 0, one behind the other. */
-async function addLine(session: Session, db: Kysely<unknown>, line: Line): Promise<void> {
+async function addLine(database: ActivityDatabase, db: Kysely<unknown>, line: Line): Promise<void> {
   const { agentId, status, message, percentage = null } = line;
   // The row, which this transaction has changed, keeps others from numbering a line meanwhile.
   await sql`
-    insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
+    insert into ${database.log} (agent_id, token, seq, status, message, percentage, at)
     select a.agent_id, 0,
-      coalesce((select max(l.seq) + 1 from ${session.log} as l
+      coalesce((select max(l.seq) + 1 from ${database.log} as l
         where l.agent_id = a.agent_id and l.token = 0), 0),
       cast(${status} as text), cast(${message} as text), cast(${percentage} as double precision),
-      ${session.now()}
-    from ${session.activity} as a where a.agent_id = ${agentId}`.execute(db);
+      ${database.now()}
+    from ${database.activity} as a where a.agent_id = ${agentId}`.execute(db);
 }
 
 function cut(text: string | undefined, bytes: number): string | null {
@@ -152,13 +155,13 @@ function cut(text: string | undefined, bytes: number): string | null {
 }
 
 async function refuse(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   agentId: string,
   { status, again }: RecordChange,
 ): Promise<void> {
   const { rows } = await sql<{ kind: string; status: string }>`
-    select kind, status from ${session.activity} where agent_id = ${agentId}`.execute(db);
+    select kind, status from ${database.activity} where agent_id = ${agentId}`.execute(db);
   const [row] = rows;
   if (row === undefined) {
     throw new RangeError(`Cannot change activity ${agentId}: there is none of that id`);

@@ -43,7 +43,7 @@ import { listActivities } from "./pages.ts";
 import { countActivities, readDetail } from "./queries.ts";
 import { changeRecord, createRecord, type NewRecordRow, type RecordChange } from "./records.ts";
 import { RowReader } from "./row_reader.ts";
-import { Session } from "./session.ts";
+import { ActivityDatabase } from "./database.ts";
 import {
   cancelTasks,
   type LiveTask,
@@ -108,7 +108,7 @@ export interface RecordProgress {
 
 /** The activity store of one process. Trouble with the connection is a `ConnectionError` everywhere. */
 export class ActivityStore {
-  readonly #session: Session;
+  readonly #database: ActivityDatabase;
   readonly #writer: Writer;
   readonly #rows = new RowReader((ids) => this.readRows(ids));
   readonly #messages: ActivityMessages;
@@ -118,8 +118,8 @@ export class ActivityStore {
 
   /** Makes no connection. */
   constructor(options: ActivityStoreOptions) {
-    this.#session = new Session(options);
-    this.#writer = new Writer(this.#session);
+    this.#database = new ActivityDatabase(options);
+    this.#writer = new Writer(this.#database);
     this.#messages = options.messages;
     this.#storeContext = options.storeContext ?? true;
     this.#metadataIndexes = options.metadataIndexes ?? [];
@@ -128,34 +128,34 @@ export class ActivityStore {
 
   /** The address as it may be shown. */
   get address(): string {
-    return this.#session.address;
+    return this.#database.address;
   }
 
   /** The Kysely on the store's own connection. */
   database(): Database {
-    return this.#session.db;
+    return this.#database.db;
   }
 
   /** Makes sure that the server answers and is new enough. */
   connect(): Promise<void> {
-    return this.#session.connect();
+    return this.#database.connect();
   }
 
   /** Brings the tables up to this version. */
   migrate(): Promise<void> {
-    return this.#session.migrating(({ db, address, dialect, prefix }) =>
+    return this.#database.migrating(({ db, address, dialect, prefix }) =>
       migrate({ db, address, dialect, prefix, metadataIndexes: this.#metadataIndexes })
     );
   }
 
   /** Makes sure that the tables are there and this version may use them. */
   checkMigrated(): Promise<void> {
-    return this.#retrying("look at the schema", () => checkMigrated(this.#session));
+    return this.#retrying("look at the schema", () => checkMigrated(this.#database));
   }
 
   /** Writes what gathered, and closes the connection; takes at most a second. */
   close(): Promise<void> {
-    return this.#closed ??= this.#writer.close().then(() => this.#session.close());
+    return this.#closed ??= this.#writer.close().then(() => this.#database.close());
   }
 
   /**
@@ -167,7 +167,7 @@ export class ActivityStore {
     const outcomes: InsertOutcome[] = rows.map(() => ({ kind: "locked" }));
     await this.#whileLocked("insert tasks", [...rows.keys()], async (places) => {
       const some = places.flatMap((place) => kept[place] ?? []);
-      const made = await insertTasks(this.#session, some, this.#messages.create);
+      const made = await insertTasks(this.#database, some, this.#messages.create);
       for (const [at, place] of places.entries()) outcomes[place] = made[at] ?? { kind: "locked" };
       return places.filter((place) => outcomes[place]?.kind === "locked");
     });
@@ -178,7 +178,7 @@ export class ActivityStore {
   async refuse(ids: readonly string[]): Promise<readonly string[]> {
     const refused: string[] = [];
     const left = await this.#whileLocked("refuse tasks", ids, async (some) => {
-      const { changed, skipped } = await refuseTasks(this.#session, some);
+      const { changed, skipped } = await refuseTasks(this.#database, some);
       refused.push(...changed);
       return skipped;
     });
@@ -198,27 +198,27 @@ export class ActivityStore {
 
   /** Rows; those that are not there are left out. */
   readRows(ids: readonly string[]): Promise<readonly TaskRow[]> {
-    return this.#retrying("read tasks", () => readTasks(this.#session, ids));
+    return this.#retrying("read tasks", () => readTasks(this.#database, ids));
   }
 
   /** What came of tasks, in one query; those that are not there are left out. */
   readResults(ids: readonly string[]): Promise<readonly TaskResultRow[]> {
-    return this.#retrying("read results", () => readResults(this.#session, ids));
+    return this.#retrying("read results", () => readResults(this.#database, ids));
   }
 
   /** A page of activities, newest first. */
   list(options: ActivityListOptions = {}): Promise<ActivityPage> {
-    return this.#retrying("list activities", () => listActivities(this.#session, options));
+    return this.#retrying("list activities", () => listActivities(this.#database, options));
   }
 
   /** One activity with its log; undefined where there is none. */
   detail(id: string, options: ActivityDetailOptions = {}): Promise<ActivityDetail | undefined> {
-    return this.#retrying("read an activity", () => readDetail(this.#session, id, options));
+    return this.#retrying("read an activity", () => readDetail(this.#database, id, options));
   }
 
   /** How many there are, counted to 10,000. */
   count(filter: ActivityFilter = {}): Promise<number> {
-    return this.#retrying("count activities", () => countActivities(this.#session, filter));
+    return this.#retrying("count activities", () => countActivities(this.#database, filter));
   }
 
   /** How many have not ended, counted to 10,000. */
@@ -228,13 +228,13 @@ export class ActivityStore {
 
   /** Counts and times per task name. */
   metrics(options: ActivityMetricsOptions = {}): Promise<ActivityMetrics> {
-    return this.#retrying("read metrics", () => readMetrics(this.#session, options));
+    return this.#retrying("read metrics", () => readMetrics(this.#database, options));
   }
 
   /** Makes a record of the program's own, under a new id if it brings none; returns the id. */
   createRecord(record: Omit<NewRecordRow, "agentId"> & { agentId?: string }): Promise<string> {
     const made = { message: this.#messages.create, agentId: uuid(), ...record };
-    return this.#retrying("create an activity", () => createRecord(this.#session, made));
+    return this.#retrying("create an activity", () => createRecord(this.#database, made));
   }
 
   /** Brings a record on. */
@@ -273,7 +273,7 @@ export class ActivityStore {
   async cancelRow(id: string, token: string): Promise<"canceled" | RowState | undefined> {
     let outcome: "canceled" | RowState | undefined;
     const left = await this.#whileLocked("cancel a task", [id], async (ids) => {
-      const { changed, rows: [row], skipped } = await cancelTasks(this.#session, ids, token, {
+      const { changed, rows: [row], skipped } = await cancelTasks(this.#database, ids, token, {
         from: "queued",
       });
       outcome = changed.length > 0 ? "canceled" : row && { status: row.status, token: row.token };
@@ -294,7 +294,7 @@ export class ActivityStore {
   ): Promise<readonly string[]> {
     const canceled: string[] = [];
     await this.#whileLocked("cancel tasks", ids, async (some) => {
-      const { changed, skipped } = await cancelTasks(this.#session, some, token, options);
+      const { changed, skipped } = await cancelTasks(this.#database, some, token, options);
       canceled.push(...changed);
       return skipped;
     });
@@ -303,22 +303,22 @@ export class ActivityStore {
 
   /** A page of the tasks of a queue that have not ended, by id. */
   liveTasks(options: LiveTasksOptions): Promise<readonly LiveTask[]> {
-    return this.#retrying("read live tasks", () => liveTasks(this.#session, options));
+    return this.#retrying("read live tasks", () => liveTasks(this.#database, options));
   }
 
   /** Notes that a broker is used now. Tried once: whoever says it says it again in a minute. */
   noteBrokerUse(use: BrokerUse): Promise<void> {
-    return this.#session.call("note the broker's use", () => noteBrokerUse(this.#session, use));
+    return this.#database.call("note the broker's use", () => noteBrokerUse(this.#database, use));
   }
 
   /** Notes brokers of which nobody has said anything, as used now. */
   noteBrokersSeen(queue: string, ids: readonly string[]): Promise<void> {
-    return this.#retrying("note brokers", () => noteBrokersSeen(this.#session, queue, ids));
+    return this.#retrying("note brokers", () => noteBrokersSeen(this.#database, queue, ids));
   }
 
   /** The brokers that hold a queue, or held it. */
   readBrokers(queue: string): Promise<KnownBrokers> {
-    return this.#retrying("read brokers", () => readBrokers(this.#session, queue));
+    return this.#retrying("read brokers", () => readBrokers(this.#database, queue));
   }
 
   #change(id: string, change: Omit<RecordChange, "again">): Promise<void> {
@@ -326,7 +326,7 @@ export class ActivityStore {
     let tries = 0;
     return this.#retrying(
       "change an activity",
-      () => changeRecord(this.#session, id, { ...change, again: tries++ > 0 }),
+      () => changeRecord(this.#database, id, { ...change, again: tries++ > 0 }),
     );
   }
 
@@ -356,6 +356,6 @@ export class ActivityStore {
   }
 
   #retrying<T>(doing: string, body: () => Promise<T>): Promise<T> {
-    return this.#session.retrying(doing, body);
+    return this.#database.retrying(doing, body);
   }
 }

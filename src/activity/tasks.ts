@@ -26,7 +26,7 @@ import {
   NOT_ACCEPTED,
   tokenOf,
 } from "./locked_rows.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 const REFUSED_MESSAGE = "Not accepted by the broker";
 const CANCELED_MESSAGE = "Canceled";
@@ -66,22 +66,25 @@ export interface ChangedRows {
 }
 
 /** Marks tasks whose push failed; those that somebody has taken up are left. */
-export async function refuseTasks(session: Session, ids: readonly string[]): Promise<ChangedRows> {
+export async function refuseTasks(
+  database: ActivityDatabase,
+  ids: readonly string[],
+): Promise<ChangedRows> {
   if (ids.length === 0) return { changed: [], skipped: [], rows: [] };
-  return await session.transaction(async (db) => {
-    const { rows: locked, skipped } = await lockRows(session, db, ids);
+  return await database.transaction(async (db) => {
+    const { rows: locked, skipped } = await lockRows(database, db, ids);
     const rows = locked.filter(({ kind }) => kind === "task");
     const open = rows.filter(({ status, token }) => status === "queued" && token === "0")
       .map((row) => row.agent_id);
     if (open.length > 0) {
       await sql`
-        update ${session.activity} set status = 'error', error = ${NOT_ACCEPTED}, message = ${REFUSED_MESSAGE},
+        update ${database.activity} set status = 'error', error = ${NOT_ACCEPTED}, message = ${REFUSED_MESSAGE},
           error_name = ${REFUSED.name}, error_detail = ${
-        jsonOf(session.dialect, detailJson(REFUSED))
+        jsonOf(database.dialect, detailJson(REFUSED))
       },
-          ended_at = ${session.now()}, updated_at = ${session.now()}
-        where ${idIn(session.dialect, open)}`.execute(db);
-      await addLine(session, db, { ids: open, status: "error", message: REFUSED_MESSAGE });
+          ended_at = ${database.now()}, updated_at = ${database.now()}
+        where ${idIn(database.dialect, open)}`.execute(db);
+      await addLine(database, db, { ids: open, status: "error", message: REFUSED_MESSAGE });
     }
     // Those that a first try refused, whose answer was lost, are refused too.
     return {
@@ -101,20 +104,20 @@ interface StoredTask extends Omit<TaskRow, "agentId" | "taskName" | "runAt" | "p
 
 /** Reads rows whole; those that are not there are left out. */
 export async function readTasks(
-  session: Session,
+  database: ActivityDatabase,
   ids: readonly string[],
 ): Promise<readonly TaskRow[]> {
   if (ids.length === 0) return [];
-  const { dialect } = session;
+  const { dialect } = database;
   const { rows } = await sql<StoredTask>`
     select ${
-    idText(session)
+    idText(database)
   } as agent_id, task_name, queue, kind, status, cast(token as text) as token,
       ${jsonText(dialect, "context")} as context, ${jsonText(dialect, "metadata")} as metadata,
       ${jsonText(dialect, "result")} as result, error, message,
       ${numberText(dialect, "percentage")} as percentage, attempt, failures, crashes, lapses,
       ${timeText(dialect, "run_at")} as run_at
-    from ${session.activity} where ${idIn(dialect, ids)}`.execute(session.db);
+    from ${database.activity} where ${idIn(dialect, ids)}`.execute(database.db);
   return rows.map(({ agent_id, task_name, percentage, run_at, ...rest }) => ({
     ...rest,
     percentage: toNumberOrNull(percentage),
@@ -126,15 +129,15 @@ export async function readTasks(
 
 /** Reads what came of tasks, without what they were given; those that are not there are left out. */
 export async function readResults(
-  session: Session,
+  database: ActivityDatabase,
   ids: readonly string[],
 ): Promise<readonly TaskResultRow[]> {
   if (ids.length === 0) return [];
-  const { dialect } = session;
+  const { dialect } = database;
   const { rows } = await sql<Omit<TaskResultRow, "agentId" | "taskName"> & Named>`
-    select ${idText(session)} as agent_id, task_name, status,
+    select ${idText(database)} as agent_id, task_name, status,
       ${jsonText(dialect, "result")} as result, error
-    from ${session.activity} where ${idIn(dialect, ids)} and kind = 'task'`.execute(session.db);
+    from ${database.activity} where ${idIn(dialect, ids)} and kind = 'task'`.execute(database.db);
   return rows.map(({ agent_id, task_name, ...rest }) => ({
     ...rest,
     agentId: agent_id,
@@ -149,24 +152,24 @@ interface Named {
 
 /** Cancels tasks that wait, or that wait or run. */
 export async function cancelTasks(
-  session: Session,
+  database: ActivityDatabase,
   ids: readonly string[],
   token: string,
   { from }: { readonly from: "queued" | "live" },
 ): Promise<ChangedRows> {
   if (ids.length === 0) return { changed: [], skipped: [], rows: [] };
   const statuses: ActivityStatus[] = from === "queued" ? ["queued"] : ["queued", "running"];
-  return await session.transaction(async (db) => {
-    const { rows, skipped } = await lockRows(session, db, ids);
+  return await database.transaction(async (db) => {
+    const { rows, skipped } = await lockRows(database, db, ids);
     const due = rows.filter((row) =>
       row.kind === "task" && statuses.includes(row.status) && BigInt(row.token) < BigInt(token)
     ).map((row) => row.agent_id);
     if (due.length > 0) {
       await sql`
-        update ${session.activity} set status = 'canceled', token = ${tokenOf(session, token)},
-          message = ${CANCELED_MESSAGE}, ended_at = ${session.now()}, updated_at = ${session.now()}
-        where ${idIn(session.dialect, due)}`.execute(db);
-      await addLine(session, db, {
+        update ${database.activity} set status = 'canceled', token = ${tokenOf(database, token)},
+          message = ${CANCELED_MESSAGE}, ended_at = ${database.now()}, updated_at = ${database.now()}
+        where ${idIn(database.dialect, due)}`.execute(db);
+      await addLine(database, db, {
         ids: due,
         status: "canceled",
         message: CANCELED_MESSAGE,
@@ -188,18 +191,18 @@ interface StoredLive {
 
 /** A page of the tasks of a queue that have not ended, by id. */
 export async function liveTasks(
-  session: Session,
+  database: ActivityDatabase,
   options: LiveTasksOptions,
 ): Promise<readonly LiveTask[]> {
-  const { dialect } = session;
+  const { dialect } = database;
   const { queue, after, limit } = options;
-  const age = millisecondsBetween(dialect, sql`coalesce(queued_at, created_at)`, session.now());
+  const age = millisecondsBetween(dialect, sql`coalesce(queued_at, created_at)`, database.now());
   const { rows } = await sql<StoredLive>`
-    select ${idText(session)} as agent_id, status, broker_id, ${age} as age
-    from ${session.activity}
+    select ${idText(database)} as agent_id, status, broker_id, ${age} as age
+    from ${database.activity}
     where queue = ${queue} and kind = 'task' and status in ('queued', 'running')
       ${after === undefined ? sql`` : sql`and agent_id > ${after}`}
-    order by ${session.activity}.agent_id limit ${limit}`.execute(session.reads);
+    order by ${database.activity}.agent_id limit ${limit}`.execute(database.reads);
   return rows.map(({ agent_id, status, broker_id, age }) => ({
     agentId: agent_id,
     status,

@@ -9,7 +9,7 @@ import type { ActivityStatus } from "./activity.ts";
 import { detailJson } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { idIn } from "./dialect.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 
 /** A write with its number under its token. */
 export interface NumberedWrite extends ActivityWrite {
@@ -25,12 +25,12 @@ export type GroupOutcomes = ReadonlyMap<string, GroupOutcome>;
 
 /** Makes the writes, each of another task. */
 export function writeGroup(
-  session: Session,
+  database: ActivityDatabase,
   writes: readonly NumberedWrite[],
 ): Promise<GroupOutcomes> {
-  return session.dialect === "postgres"
-    ? writePostgres(session, writes)
-    : writeSqlite(session, writes);
+  return database.dialect === "postgres"
+    ? writePostgres(database, writes)
+    : writeSqlite(database, writes);
 }
 
 /** What a row said before, and what that means for the write. */
@@ -52,7 +52,7 @@ interface Before {
  * changed is never the key.
  */
 async function writePostgres(
-  session: Session,
+  database: ActivityDatabase,
   writes: readonly NumberedWrite[],
 ): Promise<GroupOutcomes> {
   // The start of a run may be lost with the server's power: the task then starts again, which it may anyway.
@@ -65,7 +65,7 @@ async function writePostgres(
       )
       where ${lenient ? sql`set_config('synchronous_commit', 'off', true) is not null` : sql`true`}
     ), locked as materialized (
-      select a.agent_id, a.status, a.token from ${session.activity} as a
+      select a.agent_id, a.status, a.token from ${database.activity} as a
       where a.agent_id in (select agent_id from input) and a.kind = 'task'
       order by a.agent_id for no key update skip locked
     ), judged as materialized (
@@ -77,23 +77,23 @@ async function writePostgres(
         else 'write' end as verdict
       from input i join locked l on l.agent_id = i.agent_id
     ), changed as (
-      update ${session.activity} as a set
+      update ${database.activity} as a set
         ${
     changes({ result: sql`i.result::jsonb`, detail: sql`i.error_detail::jsonb`, now: sql`now()` })
   }
       from judged i
       where a.agent_id = i.agent_id and i.verdict = 'write'
     ), logged as (
-      insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
+      insert into ${database.log} (agent_id, token, seq, status, message, percentage, at)
       select agent_id, token, seq, coalesce(status, 'running'), message, percentage, now()
       from judged where verdict = 'write'
       on conflict do nothing
     )
     select agent_id::text as agent_id, verdict, old_status as status, old_token::text as token from judged
     union all
-    select a.agent_id::text, 'locked', a.status, a.token::text from ${session.activity} as a
+    select a.agent_id::text, 'locked', a.status, a.token::text from ${database.activity} as a
     where a.agent_id in (select agent_id from input except select agent_id from locked) and a.kind = 'task'
-  `.execute(session.db);
+  `.execute(database.db);
   const byId = new Map(rows.map((row) => [row.agent_id, row]));
   return new Map(
     writes.map((write) => [write.agentId, outcomeOf(byId.get(write.agentId.toLowerCase()))]),
@@ -151,14 +151,14 @@ function inputOf(writes: readonly NumberedWrite[]): string {
  * transaction has from its beginning, keeps the rows as they are between them.
  */
 async function writeSqlite(
-  session: Session,
+  database: ActivityDatabase,
   writes: readonly NumberedWrite[],
 ): Promise<GroupOutcomes> {
-  return await session.transaction(async (db) => {
-    const changed = await changeSqlite(session, db, writes);
-    await logSqlite(session, db, writes.filter(({ agentId }) => changed.has(agentId)));
+  return await database.transaction(async (db) => {
+    const changed = await changeSqlite(database, db, writes);
+    await logSqlite(database, db, writes.filter(({ agentId }) => changed.has(agentId)));
     const unchanged = writes.filter(({ agentId }) => !changed.has(agentId));
-    const before = await judgeSqlite(session, db, unchanged);
+    const before = await judgeSqlite(database, db, unchanged);
     return new Map(writes.map(({ agentId }) => [
       agentId,
       changed.has(agentId) ? { kind: "written" } : outcomeOf(before.get(agentId)),
@@ -168,11 +168,11 @@ async function writeSqlite(
 
 /** Changes the rows that may be changed; answers with their ids. */
 async function changeSqlite(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   writes: readonly NumberedWrite[],
 ): Promise<ReadonlySet<string>> {
-  const now = session.now();
+  const now = database.now();
   const { rows } = await sql<{ readonly agent_id: string }>`
     with input as materialized (
       select value->>'agent_id' as agent_id, cast(value->>'token' as integer) as token,
@@ -183,7 +183,7 @@ async function changeSqlite(
         value->>'crashes' as crashes, value->>'lapses' as lapses
       from json_each(${inputOf(writes)})
     )
-    update ${session.activity} as a set
+    update ${database.activity} as a set
       ${changes({ result: sql`i.result`, detail: sql`i.error_detail`, now })}
     from input as i
     where a.agent_id = i.agent_id and a.kind = 'task' and case
@@ -195,7 +195,7 @@ async function changeSqlite(
 }
 
 async function logSqlite(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   writes: readonly NumberedWrite[],
 ): Promise<void> {
@@ -204,24 +204,24 @@ async function logSqlite(
     ...[agentId, token, seq, status ?? "running", message, percentage],
   ]);
   await sql`
-    insert into ${session.log} (agent_id, token, seq, status, message, percentage, at)
+    insert into ${database.log} (agent_id, token, seq, status, message, percentage, at)
     select value->>0, cast(value->>1 as integer), value->>2, value->>3, value->>4, value->>5,
-      ${session.now()}
+      ${database.now()}
     from json_each(${JSON.stringify(lines)}) where true
     on conflict do nothing`.execute(db);
 }
 
 /** What the rows say that were not changed. */
 async function judgeSqlite(
-  session: Session,
+  database: ActivityDatabase,
   db: Kysely<unknown>,
   writes: readonly NumberedWrite[],
 ): Promise<ReadonlyMap<string, Before>> {
   if (writes.length === 0) return new Map();
   const ids = writes.map(({ agentId }) => agentId);
   const { rows } = await sql<Omit<Before, "verdict">>`
-    select agent_id, status, cast(token as text) as token from ${session.activity}
-    where ${idIn(session.dialect, ids)} and kind = 'task'`.execute(db);
+    select agent_id, status, cast(token as text) as token from ${database.activity}
+    where ${idIn(database.dialect, ids)} and kind = 'task'`.execute(db);
   const byId = new Map(writes.map((write) => [write.agentId, write]));
   return new Map(rows.map((row) => {
     const write = byId.get(row.agent_id);

@@ -11,7 +11,7 @@ import { TERMINAL } from "./activity.ts";
 import { ERROR_BYTES, storableFailure } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { failureOf, RowsLocked, toConnectionError } from "./failure.ts";
-import type { Session } from "./session.ts";
+import type { ActivityDatabase } from "./database.ts";
 import { type NumberedWrite, writeGroup } from "./write_group.ts";
 
 /** How one write is made. */
@@ -49,7 +49,7 @@ const SEQ_CLOSING = SEQ_LAST - 1;
 
 /** The writer of one process. */
 export class Writer {
-  readonly #session: Session;
+  readonly #database: ActivityDatabase;
   #waiting: Pending[] = [];
   #flushing: Promise<void> | undefined;
   readonly #closing = new AbortController();
@@ -58,14 +58,14 @@ export class Writer {
   #failures = 0;
   #progressSeq = SEQ_FIRST;
 
-  /** Writes by a session. */
-  constructor(session: Session) {
-    this.#session = session;
+  /** Writes to a database. */
+  constructor(database: ActivityDatabase) {
+    this.#database = database;
   }
 
   /** Writes; tried again while the connection is the trouble, until the signal aborts. */
   write(write: ActivityWrite, { signal }: WriteOptions = {}): Promise<WriteOutcome> {
-    if (this.#closing.signal.aborted) return Promise.reject(closed(this.#session));
+    if (this.#closing.signal.aborted) return Promise.reject(closed(this.#database));
     const unstorable = problemOf(write);
     if (unstorable !== undefined) return Promise.resolve({ kind: "invalid", reason: unstorable });
     return new Promise((resolve, reject) => {
@@ -87,7 +87,7 @@ export class Writer {
     }
     this.#closing.abort();
     this.#wake.abort();
-    for (const pending of this.#waiting) pending.fail(closed(this.#session));
+    for (const pending of this.#waiting) pending.fail(closed(this.#database));
   }
 
   #seqOf({ status, closesAttempt }: ActivityWrite): number {
@@ -156,9 +156,9 @@ export class Writer {
     if (group.length === 0) return;
     for (const pending of group) pending.underWay = true;
     try {
-      const outcomes = await this.#session.call(
+      const outcomes = await this.#database.call(
         "write activities",
-        () => writeGroup(this.#session, group.map(({ write }) => write)),
+        () => writeGroup(this.#database, group.map(({ write }) => write)),
       );
       this.#failures = 0;
       for (const pending of group) {
@@ -175,7 +175,7 @@ export class Writer {
   /** The others do not wait for it; what else is to be written of its task does. */
   #holdBack(pending: Pending): void {
     const reason = new RowsLocked([pending.write.agentId]);
-    const error = toConnectionError(reason, "write an activity", this.#session.address);
+    const error = toConnectionError(reason, "write an activity", this.#database.address);
     if (this.#closing.signal.aborted) pending.fail(error);
     else pending.locked(error);
   }
@@ -306,7 +306,7 @@ class Pending {
   }
 }
 
-function closed({ address }: Session): ConnectionError {
+function closed({ address }: ActivityDatabase): ConnectionError {
   return new ConnectionError(`Cannot write activities at ${address}: the store has been closed`, {
     retryable: false,
   });

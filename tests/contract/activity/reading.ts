@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { sql } from "kysely";
 import type { ActivityListOptions } from "../../../src/activity/activity.ts";
 import { metricsQuery } from "../../../src/activity/metrics.ts";
-import { Session } from "../../../src/activity/session.ts";
+import { ActivityDatabase } from "../../../src/activity/database.ts";
 import { assertEquals, assertRejects, assertTrue } from "../../support/assert.ts";
 import { type ActivityContract, Bench, newRow } from "./bench.ts";
 
@@ -214,17 +214,17 @@ export function reading(contract: ActivityContract): void {
       sql`update agentexec_activity set created_at = ${past}, ended_at = ${past}, status = 'complete'`,
     );
     await bench.sql(sql`analyze agentexec_activity`);
-    const session = new Session({ ...bench.ground, tablePrefix: "agentexec_" });
-    const explain = session.dialect === "sqlite" ? sql`explain query plan` : sql`explain`;
+    const database = new ActivityDatabase({ ...bench.ground, tablePrefix: "agentexec_" });
+    const explain = database.dialect === "sqlite" ? sql`explain query plan` : sql`explain`;
     for (const options of [{}, { since: new Date(Date.now() - 60_000) }]) {
-      const plan = await bench.sql(sql`${explain} ${metricsQuery(session, options)}`);
+      const plan = await bench.sql(sql`${explain} ${metricsQuery(database, options)}`);
       const text = JSON.stringify(plan);
       for (const index of ["agentexec_activity_newest", "agentexec_activity_ended"]) {
         assertTrue(text.includes(index), text);
       }
       assertTrue(!/Seq Scan|SCAN agentexec_activity/.test(text), text);
     }
-    await session.close();
+    await database.close();
   });
 
   Deno.test(`${name}: times and percentages come back as they went in`, async () => {

@@ -14,8 +14,8 @@ import { agoOf, type Dialect, inTransaction, nowOf, timeOf } from "./dialect.ts"
 import { DatabaseTimeout, failureOf, isUnreachable, toConnectionError } from "./failure.ts";
 import type { MigrationContext } from "./migrations/migration.ts";
 
-/** What a session is made from. */
-export interface SessionOptions {
+/** What an {@linkcode ActivityDatabase} is made from. */
+export interface ActivityDatabaseOptions {
   /** Where the database is. */
   readonly address: DatabaseAddress;
   /** Makes the Kysely instance in place of the library. */
@@ -57,8 +57,8 @@ const MIGRATE_MS = 3_600_000;
 /** How long a call over a connection that the program made may take: nobody else ends it. */
 const FOREIGN_CALL_MS = 30_000;
 
-/** A connection and what belongs to it. */
-export class Session {
+/** The tables of one database, and the connections to it. */
+export class ActivityDatabase {
   /** The address as it may be shown. */
   readonly address: string;
   /** Whose SQL it speaks. */
@@ -72,14 +72,14 @@ export class Session {
    * they hold up no write and nobody who waits for a result.
    */
   readonly reads: Kysely<unknown>;
-  readonly #options: SessionOptions;
+  readonly #options: ActivityDatabaseOptions;
   #closed: Promise<void> | undefined;
   /** Ends the pauses between tries. */
   readonly #closing = new AbortController();
   #probing: Promise<void> | undefined;
 
   /** Makes no connection. */
-  constructor(options: SessionOptions) {
+  constructor(options: ActivityDatabaseOptions) {
     this.#options = options;
     const { address, db, connections, tablePrefix } = options;
     this.address = showDatabase(address);
