@@ -17,8 +17,8 @@ import type { ActivityMessages } from "../config.ts";
 import { ConfigError } from "../errors.ts";
 import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
-import { toFileUrl } from "../program/file_url.ts";
-import { findConfig } from "../program/project.ts";
+import { fromFileUrl, toFileUrl } from "../program/file_url.ts";
+import { findConfig, lookForFile } from "../program/project.ts";
 import type { BootRecord, WorkerChannel, WorkerScope } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
 import { hasLock, workerArguments } from "../process/worker_command.ts";
@@ -100,6 +100,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
   };
   const deno = await denoProgram();
   const entrypoint = standalone ? Deno.mainModule : entrypointOf(settings.entrypoint);
+  if (!standalone && settings.entrypoint !== undefined) checkThere(entrypoint);
   const config = standalone ? undefined : settings.config ??
     findConfig(new URL(entrypoint), { instead: "name the file in the option 'config'" });
   const args = standalone ? [...Deno.args] : workerArguments({
@@ -191,6 +192,14 @@ export function entrypointOf(option: string | undefined): string {
     );
   }
   return main;
+}
+
+/** A module that this process may not look for is found, or missed, by the workers. */
+function checkThere(entrypoint: string): void {
+  if (!entrypoint.startsWith("file:")) return;
+  const path = fromFileUrl(entrypoint);
+  if (lookForFile(path) !== "not there") return;
+  throw new ConfigError(`Cannot use option 'entrypoint': there is no file ${path}`);
 }
 
 type ScopeLists = Parameters<typeof permissionFlags>;

@@ -121,7 +121,7 @@ function entryOf(kind: Kind, entry: unknown, cwd: string): string {
   if (resolved.includes(",")) {
     throw new TypeError(
       `Cannot use permissions.${kind}: ${
-        JSON.stringify(resolved)
+        JSON.stringify(text.includes(",") ? text : resolved)
       } holds a comma, which Deno's flag cannot say`,
     );
   }

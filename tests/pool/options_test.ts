@@ -145,6 +145,7 @@ Deno.test("what only a start can find out of an option is found before a store i
   const entrypoint = import.meta.url;
   for (
     const [options, pattern] of [
+      [{ entrypoint: "./no_such.ts" }, /option 'entrypoint': there is no file .*no_such\.ts/],
       [{ entrypoint, config: "/does/not/exist/deno.json" }, /option 'config'.*no file/],
       [{ entrypoint: "npm:no-such", config: "/does/not/exist.json" }, /option 'config'.*no file/],
     ] as const

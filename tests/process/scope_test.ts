@@ -85,6 +85,7 @@ Deno.test("resolveScope() refuses what a worker cannot be given, naming kind, va
     [{ run: true }, /permissions\.run.*list/],
     [{ ffi: true }, /permissions\.ffi.*list/],
     [{ read: ["/a,b"] }, /permissions\.read.*"\/a,b".*comma/],
+    [{ read: ["a,b"] }, /permissions\.read: "a,b".*comma/],
     [
       { net: ["https://example.com"] },
       /"https:\/\/example\.com" holds a scheme, write "example\.com"/,
