@@ -105,6 +105,7 @@ export {
   StartError,
   TaskCanceledError,
   TaskConflictError,
+  TaskError,
   TaskFailedError,
   TransactionConflictError,
   ValidationError,

@@ -196,6 +196,36 @@ export class ValidationError extends AgentexecError {
 }
 
 /**
+ * What the errors about one task have in common: they carry its id.
+ *
+ * @example
+ * ```ts
+ * import { Client, TaskError } from "@agentexec/core";
+ *
+ * async function enqueue(client: Client) {
+ *   try {
+ *     await client.enqueue("research_company", { company: "Acme" });
+ *   } catch (error) {
+ *     if (error instanceof TaskError) console.error(error.agentId, error.message);
+ *     else throw error;
+ *   }
+ * }
+ * ```
+ */
+export class TaskError extends AgentexecError {
+  /** `"TaskError"`, or the name of the class that extends it. */
+  override readonly name: string = "TaskError";
+  /** The task's id. */
+  readonly agentId: string;
+
+  /** Makes the error of one task. */
+  constructor(message: string, options: AgentexecErrorOptions & { readonly agentId: string }) {
+    super(message, options);
+    this.agentId = options.agentId;
+  }
+}
+
+/**
  * An id that the caller brought is already that of a task with another name or context.
  *
  * @example
@@ -212,17 +242,9 @@ export class ValidationError extends AgentexecError {
  * }
  * ```
  */
-export class TaskConflictError extends AgentexecError {
+export class TaskConflictError extends TaskError {
   /** `"TaskConflictError"` */
   override readonly name = "TaskConflictError";
-  /** The id that is taken. */
-  readonly agentId: string;
-
-  /** Makes the error of the taken id. */
-  constructor(message: string, options: AgentexecErrorOptions & { readonly agentId: string }) {
-    super(message, options);
-    this.agentId = options.agentId;
-  }
 }
 
 /**
@@ -243,17 +265,9 @@ export class TaskConflictError extends AgentexecError {
  * }
  * ```
  */
-export class EnqueueError extends AgentexecError {
+export class EnqueueError extends TaskError {
   /** `"EnqueueError"` */
   override readonly name: string = "EnqueueError";
-  /** The id of the task that was not accepted. */
-  readonly agentId: string;
-
-  /** Makes the error of one task. */
-  constructor(message: string, options: AgentexecErrorOptions & { readonly agentId: string }) {
-    super(message, options);
-    this.agentId = options.agentId;
-  }
 }
 
 /**
@@ -337,13 +351,11 @@ export class EnqueueManyError extends AgentexecError {
  * }
  * ```
  */
-export class TaskFailedError extends AgentexecError {
+export class TaskFailedError extends TaskError {
   /** `"TaskFailedError"` */
   override readonly name = "TaskFailedError";
   /** The task's name. */
   readonly taskName: string;
-  /** The task's id. */
-  readonly agentId: string;
   /** How many runs it had. */
   readonly attempts: number;
 
@@ -358,7 +370,6 @@ export class TaskFailedError extends AgentexecError {
   ) {
     super(message, options);
     this.taskName = options.taskName;
-    this.agentId = options.agentId;
     this.attempts = options.attempts;
   }
 }
@@ -380,17 +391,9 @@ export class TaskFailedError extends AgentexecError {
  * }
  * ```
  */
-export class TaskCanceledError extends AgentexecError {
+export class TaskCanceledError extends TaskError {
   /** `"TaskCanceledError"` */
   override readonly name = "TaskCanceledError";
-  /** The task's id. */
-  readonly agentId: string;
-
-  /** Makes the error of one task. */
-  constructor(message: string, options: AgentexecErrorOptions & { readonly agentId: string }) {
-    super(message, options);
-    this.agentId = options.agentId;
-  }
 }
 
 /**
@@ -410,17 +413,9 @@ export class TaskCanceledError extends AgentexecError {
  * }
  * ```
  */
-export class ResultTimeoutError extends AgentexecError {
+export class ResultTimeoutError extends TaskError {
   /** `"ResultTimeoutError"` */
   override readonly name = "ResultTimeoutError";
-  /** The task's id. */
-  readonly agentId: string;
-
-  /** Makes the error of one task. */
-  constructor(message: string, options: AgentexecErrorOptions & { readonly agentId: string }) {
-    super(message, options);
-    this.agentId = options.agentId;
-  }
 }
 
 /**
@@ -440,17 +435,9 @@ export class ResultTimeoutError extends AgentexecError {
  * }
  * ```
  */
-export class ResultExpiredError extends AgentexecError {
+export class ResultExpiredError extends TaskError {
   /** `"ResultExpiredError"` */
   override readonly name = "ResultExpiredError";
-  /** The task's id. */
-  readonly agentId: string;
-
-  /** Makes the error of one task. */
-  constructor(message: string, options: AgentexecErrorOptions & { readonly agentId: string }) {
-    super(message, options);
-    this.agentId = options.agentId;
-  }
 }
 
 /**
@@ -471,17 +458,9 @@ export class ResultExpiredError extends AgentexecError {
  * }
  * ```
  */
-export class ActivityOwnedError extends AgentexecError {
+export class ActivityOwnedError extends TaskError {
   /** `"ActivityOwnedError"` */
   override readonly name = "ActivityOwnedError";
-  /** The id of the task. */
-  readonly agentId: string;
-
-  /** Makes the error of one task. */
-  constructor(message: string, options: AgentexecErrorOptions & { readonly agentId: string }) {
-    super(message, options);
-    this.agentId = options.agentId;
-  }
 }
 
 /**
