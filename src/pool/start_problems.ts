@@ -74,12 +74,15 @@ function actedBefore({ caller }: ReadyMessage): string {
     "`if (import.meta.main)`";
 }
 
-/** `main.ts:2 (Pool.migrate)`: the first line of a stack that is not the library's own. */
+/** A stack's line in a package of npm, from Deno's cache or a folder of the project's. */
+const IN_PACKAGE = /\/node_modules\/|\/npm\/[^/]+\/(?:@[^/]+\/)?[^/]+\/\d+\.\d+\.\d+[^/]*\//;
+
+/** `main.ts:2 (Pool.migrate)`: the first line of a stack that is neither the library's nor a package's. */
 export function callerPlace(stack: string): string | undefined {
   const library = new URL("../", import.meta.url).href;
   let called = "";
   for (const line of stack.split("\n").slice(1)) {
-    if (line.includes(library)) {
+    if (line.includes(library) || IN_PACKAGE.test(line)) {
       called = /at (?:async )?(?:new )?([\w.#]+) \(/.exec(line)?.[1] ?? called;
       continue;
     }

@@ -16,6 +16,7 @@ import { type ExitCause, isLastWord } from "../process/exit_cause.ts";
 import { keepTrying } from "../stores/keep_trying.ts";
 import { Guardian } from "../process/guardian.ts";
 import {
+  CANNOT_START_MARK,
   decodeHolds,
   encodeBootRecord,
   READY_HINT,
@@ -255,7 +256,9 @@ export class Supervisor implements SlotHost {
         : {}),
       onOutput: (stream, line) => {
         // The error that ends a worker before it is ready is told by `diedEarly`, once for all workers.
-        if (stream === "stderr" && !slot.hasBeenReady) isDying ||= isLastWord(line);
+        if (stream === "stderr" && !slot.hasBeenReady) {
+          isDying ||= isLastWord(line) || line.startsWith(CANNOT_START_MARK);
+        }
         if (stream === "stdout" || !isDying) this.#relay.output(worker, stream, line);
       },
     });

@@ -20,7 +20,7 @@ export async function refuseWiderScope(scope: WorkerScope): Promise<void> {
   for (const kind of KINDS) {
     if (scope[kind] === true || !await hasAllOf(kind)) continue;
     throw new ConfigError(
-      `Cannot start as a worker: this process may do all of '${kind}', its pool grants ${
+      `Cannot keep to the pool's scope: this process may do all of '${kind}', its pool grants ${
         scope[kind]?.join(", ") ?? "nothing of it"
       }; look at what starts Deno, and with which flags and variables`,
     );

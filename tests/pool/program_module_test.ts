@@ -174,3 +174,26 @@ Deno.test("workers get the arguments of their supervisor, whatever they hold", a
   const heard = run.stdout.find((line) => line.startsWith("[["));
   assertEquals(JSON.parse(heard ?? "null"), [ARGUMENTS, ARGUMENTS], run.output);
 });
+
+Deno.test("a query that stands in a program's module is told by the program, not by a line of a package", async () => {
+  const text = `
+import { Client, Pool } from "@agentexec/core";
+const pool = new Pool({ numWorkers: 1 });
+pool.task("greet", () => "hello");
+if (import.meta.main) await pool.migrate();
+const client = new Client();
+void client.db.selectFrom("agentexec_activity").select("agent_id").execute();
+if (import.meta.main) {
+  await pool.start();
+  await pool.shutdown();
+  await client.close();
+}
+`;
+  await using project = await makeProject({ "main.ts": text });
+  await using run = await project.run("main.ts");
+  assertEquals((await run.exit).code, 0, run.output);
+  assertMatch(
+    run.output,
+    /warning: \S*main\.ts(:7 \([\w.]+\))? acts while the program is evaluated, .* put it under `if \(import\.meta\.main\)`/,
+  );
+});

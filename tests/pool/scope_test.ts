@@ -208,6 +208,9 @@ for (const kind of ["run", "ffi", "sys"]) {
         }`,
       ),
     );
+    // One line of the log, and the error that ends the program.
+    const told = run.output.split("\n").filter((line) => line.includes("may do all of"));
+    assertEquals(told.length, 2, run.output);
   });
 }
 
