@@ -28,6 +28,11 @@ export const PROTOCOL = 1;
 export const LAPSE_LIMIT = 10;
 
 /**
+ * For how long the caller of `release` holds a task that is to be canceled, in milliseconds; a later sweep takes it.
+ */
+export const CANCEL_HOLD_MS = 5_000;
+
+/**
  * The most bytes of payloads that one claim answers with; a single one may be larger. On a link of 15 Mbit/s an answer of
  * this size just arrives within the deadline of a call.
  */
@@ -146,9 +151,13 @@ export type Settled = "done" | "lost" | "gone";
 
 /** The answer of a fenced call that gives a task back. */
 export interface Returned {
-  /** What it found. */
-  readonly outcome: Settled;
-  /** The token of this transition where it was done, for the row's fence. */
+  /**
+   * What it found. `canceled`: the task is to be canceled, so it did not go back, and nothing was counted. The caller
+   * ends it, row first, then `end`, under the claim's own token. If it does not within {@linkcode CANCEL_HOLD_MS}, the
+   * next sweep takes the claim.
+   */
+  readonly outcome: Settled | "canceled";
+  /** The token for the row's fence: of this transition if it was done, of the claim if it is to be canceled. */
   readonly token: string;
 }
 
@@ -178,6 +187,8 @@ export interface OwnedClaim extends ClaimRef, Counters {
   readonly workerId: string;
   /** The task's name. */
   readonly name: string;
+  /** Whether the task is to be canceled: once nobody runs it, it ends so, and never goes back to the queue. */
+  readonly canceled: boolean;
 }
 
 /** What a supervisor's once-a-second bookkeeping is answered. */
@@ -210,12 +221,12 @@ export const SWEPT: Renewal = {
 /** A claim that a sweep took from a dead owner. */
 export interface SweptClaim extends OwnedClaim {
   /**
-   * True where it lapsed too often: the sweeper holds the claim (`token` is its own) and ends it: row
-   * first, then `end`, within one lease. Nobody renews such a claim: where the sweeper dies, a later sweep
-   * answers with it again, so ending it twice must do no harm. False where it went back to the queue under
-   * `token`.
+   * `returned`: it went back to the queue under `token`. `exhausted`: it lapsed too often. `canceled`: it is to be
+   * canceled, and was charged no lapse. The last two the sweeper holds (`token` is its own) and ends: row first, then
+   * `end`, within one lease. Nobody renews such a claim: if the sweeper dies, a later sweep answers with it again, so
+   * ending it twice must do no harm.
    */
-  readonly exhausted: boolean;
+  readonly outcome: "returned" | "exhausted" | "canceled";
   /** Milliseconds that it waits; 0 where it stands at the head. */
   readonly delayMs: number;
 }
@@ -346,7 +357,9 @@ export interface Queue {
   /**
    * Takes a task out where it waits ("removed"), marks it for its worker to stop where it is claimed
    * ("requested"), or says that it is not there ("unknown"). Where it removes, it says so to
-   * `ended` listeners. The mark outlives the claim: whoever runs the task next is asked to stop too.
+   * `ended` listeners. The mark outlives the claim: such a task never goes back to the queue, and no claim returns it.
+   * Whoever gives it up, or takes it from who died, is told to end it: see {@linkcode Returned},
+   * {@linkcode OwnedClaim} and {@linkcode SweptClaim}.
    */
   cancel(id: string): Promise<"removed" | "requested" | "unknown">;
 
@@ -387,7 +400,10 @@ export interface Queue {
   ): Promise<boolean>;
   /** The task ended, its row is written: forgets it and tells `ended` listeners. Works when Redis is full. */
   end(claim: ClaimRef): Promise<Settled>;
-  /** Gives the task back: at the head, or with a delay, with or without a charge. Works when Redis is full. */
+  /**
+   * Gives the task back: at the head, or with a delay, with or without a charge; unless it is to be canceled. Works when
+   * Redis is full.
+   */
   release(claim: ClaimRef, options?: ReleaseOptions): Promise<Returned>;
 
   // Supervisors

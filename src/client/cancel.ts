@@ -9,8 +9,8 @@
  *   ended; the first claim drops it.
  * - A running task: the broker marks the claim, its worker asks within a second, aborts the handler and
  *   writes the row. A handler that returns first completes; whichever write comes first stands.
- * - A run that is given back in between: the mark stays with the task, so its next run is stopped too;
- *   where the row already says `queued`, it is canceled here and now.
+ * - A run that is given back in between: the mark keeps the task from going back, and whoever gave it up, or the
+ *   next sweep, ends it; where the row already says `queued`, it is canceled here and now.
  * - A run of which the row still says `running` and which the broker had already taken back: the broker
  *   takes it out of the queue, and the row ends under a token above that of the way back.
  * - A broker that lost the task while it runs: its worker claims it again within a second, so this asks

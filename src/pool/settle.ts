@@ -43,8 +43,12 @@ export async function settleWorker(
     const row = rows.get(claim.id);
     if (row !== undefined && isTerminal(row.status)) {
       await parts.queue.end(claim);
+      return;
+    }
+    if (departure.kind === "cut off") cutOff.push(claim.id);
+    if (claim.canceled) {
+      await endCanceled(claim, parts);
     } else if (departure.kind === "cut off") {
-      cutOff.push(claim.id);
       await settleInterrupted(claim, departure.interrupted(claim.name), parts);
     } else if (hadStarted(claim, row)) {
       await settleCrash(claim, departure, parts);
@@ -121,6 +125,7 @@ async function settleCrash(
   }
   const delayMs = Math.min(CRASH_DELAY_MS * 2 ** (crashes - 1), CRASH_DELAY_MOST_MS);
   const { outcome, token } = await parts.queue.release(claim, { delayMs, charge: "crash" });
+  if (outcome === "canceled") return await endCanceled(claim, parts);
   if (outcome !== "done") return;
   await parts.store.write({
     agentId,
@@ -133,6 +138,7 @@ async function settleCrash(
 
 async function giveBack(claim: OwnedClaim, message: string, parts: SettleParts): Promise<void> {
   const { outcome, token } = await parts.queue.release(claim);
+  if (outcome === "canceled") return await endCanceled(claim, parts);
   if (outcome !== "done") return;
   await parts.store.write({ agentId: claim.id, token, status: "queued", message });
 }
@@ -143,6 +149,11 @@ interface Ending {
   readonly error?: string;
   readonly failure?: ActivityFailure;
   readonly counters?: Partial<Counters>;
+}
+
+/** Somebody canceled it while its worker had it: it does not run again. */
+async function endCanceled(claim: OwnedClaim, parts: SettleParts): Promise<void> {
+  await end(claim, { status: "canceled", message: "Canceled: its worker process is gone" }, parts);
 }
 
 /** Row first, then the broker. */

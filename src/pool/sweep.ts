@@ -49,7 +49,13 @@ export async function sweep(
 
 async function record(claim: SweptClaim, { queue, store, pool }: SweepParts): Promise<void> {
   const { id: agentId, token, lapses, name } = claim;
-  if (!claim.exhausted) {
+  if (claim.outcome === "canceled") {
+    const message = "Canceled: the host that ran it is gone";
+    await store.write({ agentId, token, status: "canceled", message });
+    await queue.end(claim);
+    return;
+  }
+  if (claim.outcome === "returned") {
     supervisorLogger(pool).warn(
       `Took task ${name} ${agentId} back from a host that is gone (lapse ${lapses})`,
     );

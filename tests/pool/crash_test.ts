@@ -1,7 +1,7 @@
 import { TaskFailedError } from "@agentexec/core";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
 import { die, echo, hold, offspring } from "../fixtures/tasks.ts";
-import { poolTest, recordLogs, startPool, type TestPool } from "../support/pools.ts";
+import { poolTest, queueEmptied, recordLogs, startPool, type TestPool } from "../support/pools.ts";
 import { alive } from "../support/process_table.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -29,6 +29,27 @@ poolTest(
         /died while the task ran in it: .*SIGKILL/.test(line.message ?? "")
       ),
     );
+  },
+);
+
+poolTest(
+  "a canceled task whose worker is killed ends canceled and does not run again",
+  async (startPool) => {
+    await using _ = await recordLogs();
+    await using started = await startPool();
+    const { pool } = started;
+    const task = await pool.enqueue(hold, { ms: 60_000 });
+    await running(started, task.agentId);
+    const { pid } = pool.workers[0]!;
+    // It can neither be told of the cancel nor end by it.
+    Deno.kill(pid!, "SIGSTOP");
+    assertEquals(await task.cancel(), "requested");
+    Deno.kill(pid!, "SIGKILL");
+    assertEquals(await task.wait({ timeout: { seconds: 30 } }), "canceled");
+    await queueEmptied(pool);
+    const detail = await pool.activity.detail(task.agentId);
+    assertEquals([detail?.attempt, detail?.crashes], [1, 0]);
+    assertEquals(pool.workers[0]!.restarts, 1);
   },
 );
 

@@ -4,7 +4,7 @@ import { parseBrokerUrl } from "../../src/addresses.ts";
 import { openBroker } from "../../src/broker/open_broker.ts";
 import { echo, hold } from "../fixtures/tasks.ts";
 import { assertEquals } from "../support/assert.ts";
-import { makePool, recordLogs } from "../support/pools.ts";
+import { makePool, queueEmptied, recordLogs } from "../support/pools.ts";
 import { onBothGrounds } from "../support/stores.ts";
 import { waitFor } from "../support/wait.ts";
 
@@ -79,3 +79,25 @@ onBothGrounds(
     }
   },
 );
+
+onBothGrounds("a canceled task whose host died ends canceled and runs nowhere", async (ground) => {
+  await using _ = await recordLogs();
+  await using made = await makePool({ sweepInterval: { milliseconds: 200 } }, ground);
+  const { pool, brokerUrl } = made;
+  const task = await pool.enqueue(echo, { text: "never" });
+  const broker = openBroker(parseBrokerUrl({ value: brokerUrl, source: "the test" }));
+  await broker.connect();
+  const gone = { supervisorId: crypto.randomUUID(), leaseMs: 1_000 };
+  const workerId = `${gone.supervisorId}/0/0`;
+  const queue = broker.queue("fixture");
+  await queue.renew({ ...gone, workerIds: [workerId] });
+  const { claims } = await queue.claim({ workerId, slots: 1, holding: [], leaseMs: gone.leaseMs });
+  assertEquals(claims.map(({ id }) => id), [task.agentId]);
+  assertEquals(await queue.cancel(task.agentId), "requested");
+  await broker.close();
+  await pool.start();
+  assertEquals(await task.wait({ timeout: { seconds: 30 } }), "canceled");
+  await queueEmptied(pool);
+  const detail = await pool.activity.detail(task.agentId);
+  assertEquals([detail?.status, detail?.attempt, detail?.lapses], ["canceled", 0, 0]);
+});

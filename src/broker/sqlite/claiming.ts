@@ -10,7 +10,7 @@ import {
   type ClaimRequest,
   PROTOCOL,
 } from "../broker.ts";
-import { putBack, QueueNumbers } from "./places.ts";
+import { hold, putBack, QueueNumbers, supervisorOf } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** How many due tasks one claim moves into the queue. */
@@ -34,8 +34,9 @@ export function claimTasks(
   takeBackLost(transaction, numbers, { queue, workerId, holding });
   promote(transaction, numbers, queue);
   const share = shareOf(transaction, queue, slots);
-  const claims = nextRows(transaction, queue, countThatFit(transaction, queue, share)).map((row) =>
-    take(transaction, numbers, row, { queue, workerId, leaseMs })
+  const rows = nextRows(transaction, queue, countThatFit(transaction, queue, share));
+  const claims = rows.flatMap((row) =>
+    take(transaction, numbers, row, { queue, workerId, leaseMs }) ?? []
   );
   numbers.save();
   // Id and task are one row: there is never the one without the other.
@@ -51,13 +52,16 @@ function takeBackLost(
   },
 ): void {
   const held = new Set(holding);
-  const owned = transaction.all<{ id: string }>(
-    "select id from agentexec_broker_task where state = 'claimed' and queue = ? and owner = ?",
+  const owned = transaction.all<{ id: string; token: number; cancel: number }>(
+    "select id, token, cancel from agentexec_broker_task where state = 'claimed' and queue = ? and owner = ?",
     queue,
     workerId,
   );
-  for (const { id } of owned) {
-    if (!held.has(id)) putBack(transaction, numbers, { queue, id, delayMs: 0 });
+  const supervisorId = supervisorOf(workerId);
+  for (const { id, token, cancel } of owned) {
+    if (held.has(id)) continue;
+    if (cancel === 1) hold(transaction, { queue, id, token, supervisorId, ms: 0 });
+    else putBack(transaction, numbers, { queue, id, delayMs: 0 });
   }
 }
 
@@ -133,12 +137,13 @@ interface WaitingRow {
   readonly lapses: number;
   readonly unknowns: number;
   readonly unknown_since: number | null;
+  readonly cancel: number;
 }
 
 /** The next to run; what only a newer version may run is passed over. */
 function nextRows(transaction: Transaction, queue: string, count: number): readonly WaitingRow[] {
   return transaction.all<WaitingRow>(
-    `select id, name, payload, attempt, failures, crashes, lapses, unknowns, unknown_since
+    `select id, name, payload, attempt, failures, crashes, lapses, unknowns, unknown_since, cancel
     from agentexec_broker_task where state = 'waiting' and queue = ? and v <= ${PROTOCOL}
     order by position limit ?`,
     queue,
@@ -146,6 +151,7 @@ function nextRows(transaction: Transaction, queue: string, count: number): reado
   );
 }
 
+/** A claim; undefined if an older version gave the task back although it is to be canceled: the next sweep ends it. */
 function take(
   transaction: Transaction,
   numbers: QueueNumbers,
@@ -153,9 +159,14 @@ function take(
   { queue, workerId, leaseMs }: Pick<ClaimRequest, "workerId" | "leaseMs"> & {
     readonly queue: string;
   },
-): Claim {
+): Claim | undefined {
   const { now } = transaction;
   const token = numbers.token();
+  if (row.cancel === 1) {
+    const { id } = row;
+    hold(transaction, { queue, id, token, supervisorId: supervisorOf(workerId), ms: 0 });
+    return undefined;
+  }
   transaction.run(
     `update agentexec_broker_task set state = 'claimed', token = ?, owner = ?, lease = ?, since = ?,
     attempt = attempt + 1 where queue = ? and id = ?`,
@@ -166,7 +177,7 @@ function take(
     queue,
     row.id,
   );
-  const { unknown_since, ...claim } = row;
+  const { unknown_since, cancel: _, ...claim } = row;
   return {
     ...claim,
     attempt: row.attempt + 1,

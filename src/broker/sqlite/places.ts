@@ -96,7 +96,37 @@ export interface PutBack {
   readonly delayMs: number;
 }
 
-/** Gives a claimed task back; answers with the token of it. */
+/** Which claim, and who has to end it. */
+export interface Hold {
+  readonly queue: string;
+  readonly id: string;
+  /** The token that it is held under. */
+  readonly token: number;
+  /** Who has to end it. */
+  readonly supervisorId: string;
+  /** For how many milliseconds. */
+  readonly ms: number;
+}
+
+/**
+ * Leaves a claim to a supervisor that has to end it. Its owner is no worker, so nobody renews it: if it is not ended, a
+ * sweep finds it.
+ */
+export function hold(
+  transaction: Transaction,
+  { queue, id, token, supervisorId, ms }: Hold,
+): void {
+  transaction.run(
+    "update agentexec_broker_task set state = 'claimed', token = ?, owner = ?, lease = ? where queue = ? and id = ?",
+    token,
+    supervisorId,
+    transaction.now + ms,
+    queue,
+    id,
+  );
+}
+
+/** Gives a claimed task back, which is not to be canceled; answers with the token of it. */
 export function putBack(
   transaction: Transaction,
   numbers: QueueNumbers,
@@ -130,7 +160,7 @@ export function workersOf(supervisorId: string): readonly [from: string, below: 
 }
 
 /** The columns of {@linkcode ClaimRow}. */
-export const CLAIM_COLUMNS = "id, token, owner, name, attempt, failures, crashes, lapses";
+export const CLAIM_COLUMNS = "id, token, owner, name, attempt, failures, crashes, lapses, cancel";
 
 /** A claim as it stands in the table. */
 export interface ClaimRow {
@@ -142,9 +172,10 @@ export interface ClaimRow {
   readonly failures: number;
   readonly crashes: number;
   readonly lapses: number;
+  readonly cancel: number;
 }
 
 /** A claim as its supervisor is told of it. */
-export function toOwnedClaim({ token, owner, ...claim }: ClaimRow): OwnedClaim {
-  return { ...claim, token: String(token), workerId: owner };
+export function toOwnedClaim({ token, owner, cancel, ...claim }: ClaimRow): OwnedClaim {
+  return { ...claim, token: String(token), workerId: owner, canceled: cancel === 1 };
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  CANCEL_HOLD_MS,
   type Claim,
   type ClaimRef,
   type ClaimState,
@@ -13,7 +14,7 @@ import {
   type Settled,
 } from "../broker.ts";
 import { channelOf, putMessage } from "./messages.ts";
-import { putBack, QueueNumbers } from "./places.ts";
+import { hold, putBack, QueueNumbers, supervisorOf } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** What a claim is asked by its id. */
@@ -33,8 +34,7 @@ function placeOf(transaction: Transaction, queue: string, id: string): PlaceRow 
 }
 
 /** Whether a claim is the caller's; the word that refuses it where it is not. */
-function fence(transaction: Transaction, queue: string, { id, token }: ClaimRef): Settled {
-  const row = placeOf(transaction, queue, id);
+function fence(row: PlaceRow | undefined, { token }: ClaimRef): Settled {
   if (row === undefined) return "gone";
   return row.state === "claimed" && String(row.token) === token ? "done" : "lost";
 }
@@ -55,7 +55,7 @@ export function checkClaims(
 
 /** Forgets a task whose row is written, and says that it ended. */
 export function endClaim(transaction: Transaction, queue: string, claim: ClaimRef): Settled {
-  const settled = fence(transaction, queue, claim);
+  const settled = fence(placeOf(transaction, queue, claim.id), claim);
   if (settled !== "done") return settled;
   forget(transaction, queue, claim.id);
   putMessage(transaction, channelOf(queue, { kind: "ended", id: claim.id }), "ended");
@@ -73,8 +73,14 @@ export function releaseClaim(
   { claim, delayMs = 0, charge }: ReleaseOptions & { readonly claim: ClaimRef },
 ): Returned {
   const { id } = claim;
-  const outcome = fence(transaction, queue, claim);
-  if (outcome !== "done") return { outcome, token: "" };
+  const row = placeOf(transaction, queue, id);
+  const outcome = fence(row, claim);
+  if (row === undefined || outcome !== "done") return { outcome, token: "" };
+  if (row.cancel === 1) {
+    const supervisorId = supervisorOf(row.owner);
+    hold(transaction, { queue, id, token: row.token, supervisorId, ms: CANCEL_HOLD_MS });
+    return { outcome: "canceled", token: claim.token };
+  }
   if (charge === "unknown") {
     transaction.run(
       `update agentexec_broker_task set unknowns = unknowns + 1, unknown_since = coalesce(unknown_since, ?)

@@ -9,6 +9,7 @@ import { openQueue } from "./entering.ts";
 import {
   CLAIM_COLUMNS,
   type ClaimRow,
+  hold,
   putBack,
   QueueNumbers,
   toOwnedClaim,
@@ -295,28 +296,24 @@ function lapse(
   { queue, supervisorId, leaseMs }: Sweeping,
 ): SweptClaim {
   const { id } = row;
-  const lapses = row.lapses + 1;
-  transaction.run(
-    "update agentexec_broker_task set lapses = ?, unknowns = 0, unknown_since = null where queue = ? and id = ?",
-    lapses,
-    queue,
-    id,
-  );
-  if (lapses <= LAPSE_LIMIT) {
+  const canceled = row.cancel === 1;
+  const lapses = canceled ? row.lapses : row.lapses + 1;
+  if (!canceled) {
+    transaction.run(
+      "update agentexec_broker_task set lapses = ?, unknowns = 0, unknown_since = null where queue = ? and id = ?",
+      lapses,
+      queue,
+      id,
+    );
+  }
+  if (!canceled && lapses <= LAPSE_LIMIT) {
     const delayMs = lapses > 1 ? Math.min(LONGEST_DELAY_MS, 1_000 * 2 ** lapses) : 0;
     const token = putBack(transaction, numbers, { queue, id, delayMs });
-    return { ...toOwnedClaim({ ...row, token, lapses }), exhausted: false, delayMs };
+    return { ...toOwnedClaim({ ...row, token, lapses }), outcome: "returned", delayMs };
   }
-  // The sweeper's to end, for one lease. Its owner is no worker, so nobody renews it: where the sweeper does not come to
-  // end it, the next sweep finds it again.
+  // The sweeper's to end, for one lease.
   const token = numbers.token();
-  transaction.run(
-    "update agentexec_broker_task set token = ?, owner = ?, lease = ? where queue = ? and id = ?",
-    token,
-    supervisorId,
-    transaction.now + leaseMs,
-    queue,
-    id,
-  );
-  return { ...toOwnedClaim({ ...row, token, lapses }), exhausted: true, delayMs: 0 };
+  hold(transaction, { queue, id, token, supervisorId, ms: leaseMs });
+  const outcome = canceled ? "canceled" : "exhausted";
+  return { ...toOwnedClaim({ ...row, token, lapses }), outcome, delayMs: 0 };
 }

@@ -126,7 +126,10 @@ async function verify(queue: Queue, bench: Bench, story: Story): Promise<void> {
   const { waiting, delayed, running } = await queue.depth();
   assertEquals(
     [waiting, delayed, running],
-    ["waiting", "delayed", "claimed"].map((each) => places.filter((p) => p === each).length),
+    // A canceled task whose claim was lost on its way is nobody's, until a sweep takes it.
+    [["waiting"], ["delayed"], ["claimed", "abandoned"]].map((each) =>
+      places.filter((p) => each.includes(p)).length
+    ),
   );
   // Of all claims that were ever made of an id, one at most is in force.
   const states = await queue.check(story.claims);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { ReleaseOptions } from "../../../src/broker/broker.ts";
 import { assertEquals, assertRejects, assertTrue } from "../../support/assert.ts";
 import { waitFor } from "../../support/wait.ts";
 import {
@@ -14,6 +15,7 @@ import {
   LONG_LEASE,
   only,
   register,
+  sweepUntilTaken,
   task,
 } from "./bench.ts";
 
@@ -230,21 +232,58 @@ function cancelling(contract: BrokerContract): void {
     assertEquals(await queue.whereabouts([later.id]), ["delayed"]);
   });
 
-  contractTest(contract, "a claimed task is asked to stop, also in its next run", async (queue) => {
-    const worker = crew();
-    await register(queue, worker);
-    const one = task();
-    await queue.enqueue([one]);
-    const first = await claimOne(queue, worker.workerIds[0]);
-    assertEquals(await queue.check([first]), ["own"]);
-    assertEquals(await queue.cancel(one.id), "requested");
-    assertEquals(await queue.check([first]), ["cancel"]);
-    await queue.release(first);
-    const second = await claimOne(queue, worker.workerIds[0]);
-    assertEquals(await queue.check([second]), ["cancel"]);
-    assertEquals(await queue.end(second), "done");
-    assertEquals(await queue.cancel(one.id), "unknown");
-  });
+  const ways: readonly ReleaseOptions[] = [
+    {},
+    { delayMs: 1 },
+    { charge: "crash" },
+    { delayMs: HOUR, charge: "failure" },
+    { charge: "unknown" },
+  ];
+  for (const options of ways) {
+    const title = `a claimed task is asked to stop, and released by ${
+      JSON.stringify(options)
+    } is its caller's to end`;
+    contractTest(contract, title, async (queue) => {
+      const worker = crew();
+      await register(queue, worker);
+      const one = task();
+      await queue.enqueue([one]);
+      const claimed = await claimOne(queue, worker.workerIds[0]);
+      assertEquals(await queue.check([claimed]), ["own"]);
+      assertEquals(await queue.cancel(one.id), "requested");
+      assertEquals(await queue.check([claimed]), ["cancel"]);
+      const released = await queue.release(claimed, options);
+      assertEquals(released, { outcome: "canceled", token: claimed.token });
+      assertEquals((await claim(queue, worker.workerIds[0])).claims, []);
+      assertEquals(await queue.whereabouts([one.id]), ["claimed"]);
+      const { waiting, delayed, running } = await queue.depth();
+      assertEquals([waiting, delayed, running], [0, 0, 1]);
+      assertEquals(await queue.end(claimed), "done");
+      assertEquals(await queue.cancel(one.id), "unknown");
+    });
+  }
+
+  contractTest(
+    contract,
+    "a task that is to be canceled and whose claim was lost on its way is the next sweep's to end",
+    async (queue) => {
+      const worker = crew();
+      await register(queue, worker);
+      const one = task();
+      await queue.enqueue([one]);
+      const unheard = await claimOne(queue, worker.workerIds[0]);
+      await queue.cancel(one.id);
+      // The worker does not hold it, and is not given it again.
+      assertEquals((await claim(queue, worker.workerIds[0])).claims, []);
+      assertEquals((await register(queue, worker)).owned, []);
+      assertEquals(await queue.enqueue([one]), ["known"]);
+      const swept = only(await sweepUntilTaken(queue, crew()));
+      assertEquals([swept.id, swept.outcome, swept.lapses], [one.id, "canceled", 0]);
+      assertEquals(await queue.end(unheard), "lost");
+      assertEquals(await queue.end(swept), "done");
+      assertEquals(await queue.whereabouts([one.id]), ["unknown"]);
+    },
+  );
 }
 
 function looking(contract: BrokerContract): void {

@@ -27,6 +27,7 @@ export function supervising(contract: BrokerContract): void {
   sweeping(contract);
   watching(contract);
   lapsing(contract);
+  canceling(contract);
   losing(contract);
 }
 
@@ -48,6 +49,7 @@ function renewing(contract: BrokerContract): void {
       failures: 0,
       crashes: 0,
       lapses: 0,
+      canceled: false,
     });
   });
 
@@ -173,7 +175,7 @@ function sweeping(contract: BrokerContract): void {
         claims.map(({ id }, n) => [id, dead.workerIds[n]]).sort(),
       );
       for (const each of swept) {
-        assertEquals([each.lapses, each.exhausted, each.delayMs], [1, false, 0]);
+        assertEquals([each.lapses, each.outcome, each.delayMs], [1, "returned", 0]);
         const old = claims.find(({ id }) => id === each.id);
         assertTrue(BigInt(each.token) > BigInt(old?.token ?? ""));
       }
@@ -326,11 +328,11 @@ function lapsing(contract: BrokerContract): void {
       await queue.enqueue([task({ counters: { ...NONE, lapses: before ?? 0 } })]);
       const one = await claimOne(queue, dead.workerIds[0], { leaseMs: 1 });
       const swept = only(await sweepUntilTaken(queue, sweeper));
-      assertEquals([swept.id, swept.lapses, swept.delayMs, swept.exhausted], [
+      assertEquals([swept.id, swept.lapses, swept.delayMs, swept.outcome], [
         one.id,
         (before ?? 0) + 1,
         delayMs,
-        false,
+        "returned",
       ]);
       assertEquals(await queue.whereabouts([one.id]), ["delayed"]);
     });
@@ -342,16 +344,58 @@ function lapsing(contract: BrokerContract): void {
     await queue.enqueue([task({ counters: { ...NONE, lapses: LAPSE_LIMIT } })]);
     const one = await claimOne(queue, dead.workerIds[0], { leaseMs: 1 });
     const swept = only(await sweepUntilTaken(queue, sweeper));
-    assertEquals([swept.id, swept.exhausted, swept.lapses], [one.id, true, LAPSE_LIMIT + 1]);
+    assertEquals([swept.id, swept.outcome, swept.lapses], [
+      one.id,
+      "exhausted",
+      LAPSE_LIMIT + 1,
+    ]);
     assertEquals([swept.workerId, swept.delayMs], [dead.workerIds[0], 0]);
     assertEquals(await queue.end(one), "lost");
     // Where the sweeper does not come to end it, the next sweep finds it again.
     const again = only(await sweepUntilTaken(queue, sweeper));
-    assertEquals([again.id, again.exhausted], [one.id, true]);
+    assertEquals([again.id, again.outcome], [one.id, "exhausted"]);
     assertEquals(await queue.end(swept), "lost");
     assertEquals(await queue.end(again), "done");
     assertEquals(await queue.whereabouts([one.id]), ["unknown"]);
   });
+}
+
+function canceling(contract: BrokerContract): void {
+  contractTest(contract, "who is left a claim is told that it is to be canceled", async (queue) => {
+    const own = crew();
+    await register(queue, own);
+    await queue.enqueue([task()]);
+    const one = await claimOne(queue, own.workerIds[0]);
+    await queue.cancel(one.id);
+    assertEquals(only((await register(queue, own)).owned).canceled, true);
+    assertEquals(only(await queue.removeWorker(own.workerIds[0])).canceled, true);
+    assertEquals((await queue.release(one)).outcome, "canceled");
+    assertEquals(await queue.end(one), "done");
+  });
+
+  contractTest(
+    contract,
+    "a canceled task whose host died is the sweeper's to end, and charged no lapse",
+    async (queue) => {
+      const [dead, sweeper] = [crew(), crew()];
+      await register(queue, dead, SHORT_LEASE);
+      await queue.enqueue([task(), task()]);
+      const one = await claimOne(queue, dead.workerIds[0]);
+      await queue.cancel(one.id);
+      const swept = only(await sweepUntilTaken(queue, sweeper));
+      assertEquals([swept.id, swept.outcome, swept.lapses], [one.id, "canceled", 0]);
+      assertEquals([swept.workerId, swept.delayMs], [dead.workerIds[0], 0]);
+      // The other one alone is waiting.
+      const { claims } = await claim(queue, sweeper.workerIds[0], { slots: 9 });
+      assertEquals(claims.map(({ id }) => id).includes(one.id), false);
+      assertEquals(await queue.end(one), "lost");
+      // If the sweeper does not come to end it, the next sweep finds it again.
+      const again = only(await sweepUntilTaken(queue, sweeper));
+      assertEquals([again.id, again.outcome], [one.id, "canceled"]);
+      assertEquals(await queue.end(swept), "lost");
+      assertEquals(await queue.end(again), "done");
+    },
+  );
 }
 
 function losing(contract: BrokerContract): void {

@@ -26,7 +26,7 @@ local function take_back_lost(worker, holding)
     if not holding[id] then
       local task = task_of(id, 'state', 'owner')
       if task[1] == 'claimed' and task[2] == worker then
-        put_back(id, worker, 0)
+        put_back(id, worker, 0, 0)
       else
         redis.call('SREM', OWNER .. worker, id)
       end
@@ -96,7 +96,7 @@ local function take(id, worker, lease, protocol)
     return nil
   end
   local task = task_of(id, 'v', 'state', 'name', 'attempt', 'failures', 'crashes', 'lapses', 'unknowns',
-    'unknownSince')
+    'unknownSince', 'cancel')
   local v, state, name = tonumber(task[1]), task[2], task[3]
   if not v or not state or not name then
     keep_foreign(id)
@@ -105,6 +105,12 @@ local function take(id, worker, lease, protocol)
   if state ~= 'waiting' then return nil end -- A second entry of a task that has its place elsewhere.
   if v > protocol then
     redis.call('ZADD', NEWER, v, id)
+    return nil
+  end
+  if task[10] then
+    -- Given back by an older version although it is to be canceled: the next sweep ends it.
+    redis.call('HSET', TASK .. id, 'token', take_token(), 'since', whole(NOW))
+    hold(id, worker, supervisor_of(worker), 0)
     return nil
   end
   -- The first one is always taken, however large it is.

@@ -9,9 +9,12 @@ import { asArray, asNumber, asString, type Reply } from "../reply.ts";
 /** Lua that makes the answer for a claim of its hash: {@linkcode toOwnedClaim} reads it. */
 export const DESCRIBE = `
 local function describe(id)
-  local task = task_of(id, 'token', 'owner', 'name', 'attempt', 'failures', 'crashes', 'lapses', 'state')
-  if task[8] ~= 'claimed' then return nil end
-  return {id, task[1], task[2], task[3], task[4] or 0, task[5] or 0, task[6] or 0, task[7] or 0}
+  local task = task_of(id, 'token', 'owner', 'name', 'attempt', 'failures', 'crashes', 'lapses', 'cancel',
+    'state')
+  if task[9] ~= 'claimed' then return nil end
+  return {
+    id, task[1], task[2], task[3], task[4] or 0, task[5] or 0, task[6] or 0, task[7] or 0, task[8] and 1 or 0,
+  }
 end
 `;
 
@@ -26,7 +29,7 @@ local function registration_of(supervisor, lease_end)
 end
 `;
 
-/** A claim from `{id, token, workerId, name, attempt, failures, crashes, lapses}`. */
+/** A claim from `{id, token, workerId, name, attempt, failures, crashes, lapses, canceled}`. */
 export function toOwnedClaim(reply: Reply): OwnedClaim {
   const fields = asArray(reply);
   return {
@@ -38,5 +41,6 @@ export function toOwnedClaim(reply: Reply): OwnedClaim {
     failures: asNumber(fields[5]),
     crashes: asNumber(fields[6]),
     lapses: asNumber(fields[7]),
+    canceled: asNumber(fields[8]) === 1,
   };
 }

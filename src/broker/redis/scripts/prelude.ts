@@ -95,8 +95,24 @@ local function unclaim(id, owner)
   redis.call('SREM', OWNER .. supervisor_of(owner), id)
 end
 
--- Gives a claimed task back: at the head, from which the next claim takes, or with a delay.
-local function put_back(id, owner, delay)
+-- Whether a claimed task is to be canceled.
+local function is_canceled(id) return redis.call('HEXISTS', TASK .. id, 'cancel') == 1 end
+
+-- Leaves a claim to a supervisor that has to end it, for so many ms. It stands in no owner's set, so nobody renews it:
+-- if it is not ended, a sweep finds it.
+local function hold(id, owner, supervisor, ms)
+  unclaim(id, owner)
+  redis.call('HSET', TASK .. id, 'state', 'claimed', 'owner', supervisor)
+  redis.call('ZADD', CLAIMS, whole(NOW + ms), id)
+end
+
+-- Gives a claimed task back: at the head, from which the next claim takes, or with a delay. Nil if it is to be canceled:
+-- then its claim is held for so many ms.
+local function put_back(id, owner, delay, held)
+  if is_canceled(id) then
+    hold(id, owner, supervisor_of(owner), held)
+    return nil
+  end
   unclaim(id, owner)
   local token = take_token()
   if delay > 0 then

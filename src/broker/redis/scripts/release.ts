@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ClaimRef, ReleaseOptions, Returned } from "../../broker.ts";
+import { CANCEL_HOLD_MS, type ClaimRef, type ReleaseOptions, type Returned } from "../../broker.ts";
 import { asArray, asString, asWord } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { FENCE, SETTLED } from "./end.ts";
@@ -11,7 +11,7 @@ import { READING, WRITING } from "./prelude.ts";
 
 // KEYS[1]  the queue's list
 // ARGV[1]  id   ARGV[2] token   ARGV[3] delay, ms   ARGV[4] 'crash', 'failure', 'unknown' or ''
-// returns  {'done', new token} | {'lost', ''} | {'gone', ''}
+// returns  {'done', new token} | {'canceled', the same token} | {'lost', ''} | {'gone', ''}
 const RELEASE = defineScript([
   READING,
   WRITING,
@@ -20,6 +20,10 @@ const RELEASE = defineScript([
 local id, charge = ARGV[1], ARGV[4]
 local refusal, owner = fence(id, ARGV[2])
 if refusal then return {refusal, ''} end
+if is_canceled(id) then
+  put_back(id, owner, 0, ${CANCEL_HOLD_MS})
+  return {'canceled', ARGV[2]}
+end
 if charge == 'unknown' then
   redis.call('HINCRBY', TASK .. id, 'unknowns', 1)
   redis.call('HSETNX', TASK .. id, 'unknownSince', whole(NOW))
@@ -48,5 +52,5 @@ export async function releaseClaim(
       doing: `release a task of '${queue}'`,
     }),
   );
-  return { outcome: asWord(outcome, SETTLED), token: asString(newToken) };
+  return { outcome: asWord(outcome, [...SETTLED, "canceled" as const]), token: asString(newToken) };
 }

@@ -4,13 +4,14 @@
  * @module
  */
 import { LAPSE_LIMIT, type SweptClaim } from "../../broker.ts";
-import { asArray, asNumber, type Reply } from "../reply.ts";
+import { asArray, asNumber, asWord, type Reply } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { STRIKE_OFF } from "./deregister.ts";
 import type { Registration } from "../../registration_watch.ts";
 import { DESCRIBE, REGISTRATION, toOwnedClaim } from "./owned.ts";
 import { READING, WRITING } from "./prelude.ts";
 
+const OUTCOMES = ["returned", "exhausted", "canceled"] as const;
 const LONGEST_DELAY_MS = 300_000;
 const DEAD_AT_ONCE = 10;
 /** For how long a swept supervisor can learn of it, in milliseconds: a laptop that sleeps over night. */
@@ -19,7 +20,7 @@ const REMEMBER_MS = 7 * 86_400_000;
 // KEYS[1]  the queue's list
 // ARGV[1]  supervisorId of the sweeper   ARGV[2] lease, ms, of what it has to end itself
 // ARGV     then per supervisor that the sweeper holds for dead: its id, the mark that it saw last
-// returns  {{claim, exhausted 0 or 1, delay ms}, …}, a claim being as scripts/owned.ts says, under its new token
+// returns  {{claim, 'returned' | 'exhausted' | 'canceled', delay ms}, …}, a claim being as scripts/owned.ts says, under its new token
 // Who has renewed itself since the sweeper looked is left alone, however late this script runs.
 const SWEEP = defineScript([
   READING,
@@ -34,23 +35,30 @@ if not own_lease or tonumber(own_lease) <= NOW then return {} end
 
 local swept = {}
 local function lapse(id, owner)
-  local lapses = redis.call('HINCRBY', TASK .. id, 'lapses', 1)
-  redis.call('HDEL', TASK .. id, 'unknowns', 'unknownSince')
-  local delay, exhausted = 0, 0
-  if lapses > ${LAPSE_LIMIT} then
-    -- The sweeper's to end, for one lease. It stands in no owner's set, so nobody renews it: where the
-    -- sweeper does not come to end it, the next sweep finds it again.
-    exhausted = 1
-    unclaim(id, owner)
-    redis.call('HSET', TASK .. id, 'token', take_token(), 'owner', sweeper)
-    redis.call('ZADD', CLAIMS, whole(NOW + lease), id)
+  local outcome, delay = 'returned', 0
+  if is_canceled(id) then
+    outcome = 'canceled'
   else
+    local lapses = redis.call('HINCRBY', TASK .. id, 'lapses', 1)
+    redis.call('HDEL', TASK .. id, 'unknowns', 'unknownSince')
+    if lapses > ${LAPSE_LIMIT} then outcome = 'exhausted' end
     if lapses > 1 then delay = math.min(${LONGEST_DELAY_MS}, 1000 * 2 ^ lapses) end
-    put_back(id, owner, delay)
   end
-  local task = redis.call('HMGET', TASK .. id, 'token', 'name', 'attempt', 'failures', 'crashes')
+  if outcome == 'returned' then
+    put_back(id, owner, delay)
+  else
+    -- The sweeper's to end, for one lease.
+    hold(id, owner, sweeper, lease)
+    redis.call('HSET', TASK .. id, 'token', take_token())
+    delay = 0
+  end
+  local task = redis.call('HMGET', TASK .. id, 'token', 'name', 'attempt', 'failures', 'crashes', 'lapses')
   swept[#swept + 1] = {
-    {id, task[1], owner, task[2], task[3] or 0, task[4] or 0, task[5] or 0, lapses}, exhausted, whole(delay),
+    {
+      id, task[1], owner, task[2], task[3] or 0, task[4] or 0, task[5] or 0, task[6] or 0,
+      outcome == 'canceled' and 1 or 0,
+    },
+    outcome, whole(delay),
   }
 end
 
@@ -98,10 +106,10 @@ return swept
 ], { flags: "allow-oom" });
 
 function toSweptClaim(reply: Reply): SweptClaim {
-  const [claim, exhausted, delayMs] = asArray(reply);
+  const [claim, outcome, delayMs] = asArray(reply);
   return {
     ...toOwnedClaim(claim ?? null),
-    exhausted: asNumber(exhausted) === 1,
+    outcome: asWord(outcome, OUTCOMES),
     delayMs: asNumber(delayMs),
   };
 }
