@@ -135,6 +135,27 @@ export function sleep(ms: number, options: SleepOptions = {}): Promise<void> {
   });
 }
 
+/** How pauses grow. */
+export interface Pauses {
+  /** The first one, in milliseconds; each is twice as long as the one before. */
+  readonly firstMs: number;
+  /** The longest, in milliseconds. */
+  readonly mostMs: number;
+  /**
+   * Whether a pause is as long as it says. Otherwise it is shorter by up to a half, at random, so that not all who wait
+   * come back at the same moment.
+   *
+   * @default {false}
+   */
+  readonly exact?: boolean;
+}
+
+/** How long to wait, in milliseconds, after `failures` tries have failed in a row (at least 1). */
+export function backoff(failures: number, { firstMs, mostMs, exact = false }: Pauses): number {
+  const ms = Math.min(firstMs * 2 ** (failures - 1), mostMs);
+  return exact ? ms : ms * (1 - Math.random() / 2);
+}
+
 /** Resolves when the signal aborts. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

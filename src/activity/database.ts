@@ -4,7 +4,7 @@
  * @module
  */
 import { type Kysely, type RawBuilder, sql } from "kysely";
-import { monotonicMs, sleep, withDeadline } from "../clock.ts";
+import { backoff, monotonicMs, sleep, withDeadline } from "../clock.ts";
 import { type DatabaseAddress, showDatabase } from "../addresses.ts";
 import { ConnectionError, IncompatibleError } from "../errors.ts";
 import type { Contact } from "../contact.ts";
@@ -43,9 +43,8 @@ export interface RetryOptions {
 }
 
 const OLDEST_POSTGRES = 14;
-const PROBE_FIRST_MS = 200;
-const RETRY_FIRST_MS = 20;
-const RETRY_MOST_MS = 2_000;
+const PROBE_PAUSES = { firstMs: 200, mostMs: 2_000 };
+const RETRY_PAUSES = { firstMs: 20, mostMs: 2_000 };
 const RETRY_FOR_MS = 2_000;
 const CLOSE_MS = 650;
 /** How long a statement of the store may take. */
@@ -204,7 +203,7 @@ export class ActivityDatabase {
 
   async #askUntilBack(): Promise<void> {
     const { contact } = this.#options;
-    for (let pause = PROBE_FIRST_MS; this.#closed === undefined;) {
+    for (let failures = 1; this.#closed === undefined; failures++) {
       try {
         await sql`select 1`.execute(this.db);
         this.#answered();
@@ -213,8 +212,7 @@ export class ActivityDatabase {
         if (this.#closed !== undefined || !isUnreachable(error)) return this.#answered();
         contact?.failed(this, toConnectionError(error, "connect", this.address) as Error);
       }
-      await sleep(pause, { signal: this.#closing.signal });
-      pause = Math.min(pause * 2, RETRY_MOST_MS);
+      await sleep(backoff(failures, PROBE_PAUSES), { signal: this.#closing.signal });
     }
   }
 
@@ -238,7 +236,8 @@ export class ActivityDatabase {
     const { signal, forMs = RETRY_FOR_MS } = options;
     this.#refuseClosed(doing);
     const giveUpAt = monotonicMs() + forMs;
-    for (let pause = RETRY_FIRST_MS;; pause = Math.min(pause * 2, RETRY_MOST_MS)) {
+    for (let failures = 1;; failures++) {
+      const pause = backoff(failures, RETRY_PAUSES);
       try {
         const outcome = await body();
         this.#answered();

@@ -3,20 +3,19 @@
  *
  * @module
  */
-import { monotonicMs } from "../clock.ts";
+import { backoff, monotonicMs } from "../clock.ts";
 import { isOutage } from "../contact.ts";
 import type { LineLogger } from "./lifecycle.ts";
 
 /** How long after a line the same trouble is logged again; it doubles each time. */
-const SAY_AGAIN_MS = 5_000;
-const SAY_AGAIN_MOST_MS = 300_000;
+const SAY_AGAIN = { firstMs: 5_000, mostMs: 300_000, exact: true };
 /** A kind of trouble that has not come for so long is over. */
 const OVER_MS = 10_000;
 
 interface Kind {
   lastSeen: number;
   sayAt: number;
-  pauseMs: number;
+  said: number;
 }
 
 /** Logs each kind of trouble when it comes, and then more and more seldom. One does not hide another. */
@@ -41,14 +40,13 @@ export class TroubleLog {
     let kind = this.#kinds.get(name);
     if (kind === undefined || now - kind.lastSeen > OVER_MS) {
       // A call that met the loss of a connection fails before anybody knows whether the store is away.
-      const sayAt = isOutage(error) ? now + SAY_AGAIN_MS : now;
-      kind = { lastSeen: now, sayAt, pauseMs: SAY_AGAIN_MS };
+      const sayAt = isOutage(error) ? now + SAY_AGAIN.firstMs : now;
+      kind = { lastSeen: now, sayAt, said: 0 };
       this.#kinds.set(name, kind);
     }
     kind.lastSeen = now;
     if (now < kind.sayAt) return;
-    kind.sayAt = now + kind.pauseMs;
-    kind.pauseMs = Math.min(kind.pauseMs * 2, SAY_AGAIN_MOST_MS);
+    kind.sayAt = now + backoff(++kind.said, SAY_AGAIN);
     this.#logger().warn(`${doing}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }

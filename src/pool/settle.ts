@@ -7,11 +7,11 @@ import type { ActivityFailure, ActivityStatus } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Counters, OwnedClaim, Queue } from "../broker/broker.ts";
+import { backoff } from "../clock.ts";
 import type { Interrupted } from "../task/definition.ts";
 
 /** The wait of a task whose process crashed once; it doubles with each crash. */
-const CRASH_DELAY_MS = 1_000;
-const CRASH_DELAY_MOST_MS = 300_000;
+const CRASH_DELAYS = { firstMs: 1_000, mostMs: 300_000, exact: true };
 
 /** Why a worker is gone: on its own account, or because a stop cut it off. */
 export type Departure =
@@ -123,7 +123,7 @@ async function settleCrash(
     await parts.queue.end(claim);
     return;
   }
-  const delayMs = Math.min(CRASH_DELAY_MS * 2 ** (crashes - 1), CRASH_DELAY_MOST_MS);
+  const delayMs = backoff(crashes, CRASH_DELAYS);
   const { outcome, token } = await parts.queue.release(claim, { delayMs, charge: "crash" });
   if (outcome === "canceled") return await endCanceled(claim, parts);
   if (outcome !== "done") return;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { sleep } from "../clock.ts";
+import { backoff, sleep } from "../clock.ts";
 import type { ChildProcess } from "../process/child.ts";
 import type { ExitCause } from "../process/exit_cause.ts";
 import { decodeReadyMessage, type ReadyMessage, STOP_LINE } from "../process/handshake.ts";
@@ -73,8 +73,7 @@ export interface SpawnedWorker {
   readonly child: ChildProcess;
 }
 
-const BACK_OFF_FIRST_MS = 100;
-const BACK_OFF_MOST_MS = 30_000;
+const RESTART_PAUSES = { firstMs: 100, mostMs: 30_000 };
 
 /** One numbered place of a pool. */
 export class WorkerSlot {
@@ -195,8 +194,7 @@ export class WorkerSlot {
     while (!this.#stop.signal.aborted) {
       const wasReady = await this.#oneProcess();
       if (!wasReady) {
-        const delay = Math.min(BACK_OFF_FIRST_MS * 2 ** (this.#earlyDeaths - 1), BACK_OFF_MOST_MS);
-        await sleep(delay, { signal: this.#stop.signal });
+        await sleep(backoff(this.#earlyDeaths, RESTART_PAUSES), { signal: this.#stop.signal });
       }
     }
   }

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { monotonicMs, sleep, withDeadline } from "../clock.ts";
+import { backoff, monotonicMs, sleep, withDeadline } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2_000;
+const PAUSES = { firstMs: 100, mostMs: 2_000 };
 
 /** How long and how loudly it is tried. */
 export interface ConnectOptions {
@@ -38,9 +37,8 @@ export interface Attempts<T> extends ConnectOptions {
  */
 export async function keepTrying<T>(attempts: Attempts<T>): Promise<T | undefined> {
   const { address, connect, giveUpAt, timeoutMs, onRetry, signal } = attempts;
-  let pause = FIRST_PAUSE_MS;
   let last: ConnectionError | undefined;
-  for (;;) {
+  for (let failures = 1;; failures++) {
     try {
       return await withDeadline(connect(), {
         ms: giveUpAt - monotonicMs(),
@@ -61,9 +59,8 @@ export async function keepTrying<T>(attempts: Attempts<T>): Promise<T | undefine
         );
       }
       onRetry?.(error);
-      await sleep(Math.min(pause, left), { signal });
+      await sleep(Math.min(backoff(failures, PAUSES), left), { signal });
       if (signal.aborted) return undefined;
-      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     }
   }
 }

@@ -7,12 +7,12 @@
 import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Queue } from "../broker/broker.ts";
+import { backoff } from "../clock.ts";
 import { workerLogger } from "../log/lifecycle.ts";
 import { listClosest } from "../task/closest.ts";
 
 /** The first wait of a task whose name nobody here knows; it doubles. */
-const UNKNOWN_FIRST_MS = 5_000;
-const UNKNOWN_MOST_MS = 300_000;
+const UNKNOWN_DELAYS = { firstMs: 5_000, mostMs: 300_000, exact: true };
 /** How long it is given back before it ends in an error. */
 const UNKNOWN_LIMIT_MS = 3_600_000;
 
@@ -34,7 +34,7 @@ export async function giveBackUnknown(claim: Claim, parts: UnusualParts): Promis
   const known = listClosest(claim.name, parts.tasks.keys());
   const problem = `No worker here knows the task '${claim.name}': this pool's tasks are ${known}`;
   if (claim.unknownForMs < UNKNOWN_LIMIT_MS) {
-    const delayMs = Math.min(UNKNOWN_FIRST_MS * 2 ** Math.min(claim.unknowns, 10), UNKNOWN_MOST_MS);
+    const delayMs = backoff(claim.unknowns + 1, UNKNOWN_DELAYS);
     workerLogger().warn(`${problem}; it goes back to the queue for ${delayMs / 1_000} s`);
     const { outcome, token } = await parts.queue.release(claim, { delayMs, charge: "unknown" });
     if (outcome === "done") {

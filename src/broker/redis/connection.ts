@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { monotonicMs, sleep, withDeadline } from "../../clock.ts";
+import { backoff, monotonicMs, sleep, withDeadline } from "../../clock.ts";
 import { type RedisAddress, showBroker } from "../../addresses.ts";
 import { type AgentexecError, ConnectionError } from "../../errors.ts";
 import type { Contact } from "../../contact.ts";
@@ -19,8 +19,7 @@ const CALL_MS = 5_000;
 const SLOWEST_BYTES_PER_MS = 1_048;
 /** How long closing waits for answers under way. */
 const CLOSE_MS = 1_000;
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 2_000;
+const PAUSES = { firstMs: 50, mostMs: 2_000 };
 /** The longest pause while a call waits, so that each call is there for more than one attempt. */
 const LONGEST_PAUSE_WAITED_MS = 500;
 /** An answer that took longer counts as a break in contact: others may have been cut off meanwhile. */
@@ -290,8 +289,7 @@ export class Connection implements RedisCommands {
 
   /** Tries until there is a session or the end. The pauses are capped and spread, their number is not. */
   async #reconnect(): Promise<void> {
-    let pauseMs = FIRST_PAUSE_MS;
-    while (!this.closed && this.#session === undefined) {
+    for (let failures = 1; !this.closed && this.#session === undefined; failures++) {
       try {
         await this.#attempt();
       } catch (cause) {
@@ -300,8 +298,7 @@ export class Connection implements RedisCommands {
         if (!this.closed) this.#options.contact?.failed(this, failure);
         // Callers need not wait for what waiting does not cure.
         if (!(failure instanceof ConnectionError && failure.retryable)) this.#refuse(failure);
-        await this.#pause(pauseMs * (0.5 + Math.random() / 2));
-        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+        await this.#pause(backoff(failures, PAUSES));
       }
     }
     this.#reconnecting = undefined;
