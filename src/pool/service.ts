@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { noteBrokerUse, SAY_EVERY_MS } from "../stores/broker_use.ts";
+import { noteBrokerUse } from "../stores/broker_use.ts";
 import type { Stores } from "../stores/stores.ts";
-import { aborted, monotonicMs, repeat, type StopRepeating } from "../clock.ts";
+import { aborted, monotonicMs } from "../clock.ts";
 import { keepTrying } from "../stores/keep_trying.ts";
 import { showBroker, showDatabase } from "../addresses.ts";
 import { activityMessages } from "../config.ts";
@@ -73,7 +73,6 @@ export class Service {
   readonly #force = new AbortController();
   readonly #ended = Promise.withResolvers<void>();
   #running: Supervisor | undefined;
-  #saying: StopRepeating = () => Promise.resolve();
   #undoLogging: (() => Promise<void>) | undefined;
   #stop: Promise<ShutdownReport> | undefined;
   #isOver = false;
@@ -169,7 +168,6 @@ export class Service {
       connect: () => stores.activity(),
     });
     if (queue === undefined || store === undefined) throw signal.reason;
-    this.#saying = await this.#sayInUse();
     const { name, numWorkers, leaseMs, sweepMs, startMs, crashLimit } = settings;
     return await Supervisor.start({
       pool: name,
@@ -184,6 +182,7 @@ export class Service {
       crashLimit,
       connectMs: timeoutMs,
       contacts: stores.contacts,
+      noteBrokerUse: () => noteBrokerUse(stores, settings.queueName),
     }, signal);
   }
 
@@ -224,30 +223,9 @@ export class Service {
     }
   }
 
-  /** Says at once, and then every minute, that the pool's broker is in use. */
-  async #sayInUse(): Promise<StopRepeating> {
-    const { settings, stores } = this.#parts;
-    let problem = "";
-    const action = async () => {
-      await noteBrokerUse(stores, settings.queueName);
-      problem = "";
-    };
-    const onError = (error: unknown) => {
-      const { message } = error as Error;
-      if (message !== problem && !this.#isOver) {
-        this.#log().warn(`Cannot note that this pool's broker is in use: ${message}`);
-      }
-      problem = message;
-    };
-    await action().catch(onError);
-    return repeat(SAY_EVERY_MS, { action, onError });
-  }
-
   /** A start that failed has been forgotten by the time that a stop comes to it. */
   async #forget(): Promise<void> {
     if (this.#isOver) return;
-    // What is being said ends with the connections.
-    void this.#saying();
     try {
       await this.#parts.stores.disconnect();
       await this.#undoLogging?.();

@@ -11,6 +11,11 @@ import { StartError } from "../errors.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
+import { notingBrokerUse } from "../maintenance/broker_use.ts";
+import { ForeignEntries } from "../maintenance/foreign_entries.ts";
+import { mending } from "../maintenance/mend.ts";
+import type { MaintenanceService } from "../maintenance/service.ts";
+import { sweeping } from "../maintenance/sweep.ts";
 import { ChildProcess } from "../process/child.ts";
 import { type ExitCause, isLastWord } from "../process/exit_cause.ts";
 import { keepTrying } from "../stores/keep_trying.ts";
@@ -25,7 +30,7 @@ import {
 import type { Interrupted } from "../task/definition.ts";
 import { ClosingCalls } from "./closing.ts";
 import { Departures, type Settled } from "./departures.ts";
-import { LeaseKeeper } from "./lease_keeper.ts";
+import { Registration } from "./registration.ts";
 import {
   callerPlace,
   checkReady,
@@ -72,6 +77,8 @@ export interface SupervisorParts {
   readonly connectMs: number;
   /** Contact with the stores. */
   readonly contacts: readonly Contact[];
+  /** Notes in the database that the broker is in use. */
+  readonly noteBrokerUse: () => Promise<unknown>;
 }
 
 /** How to stop. */
@@ -96,7 +103,9 @@ export class Supervisor implements SlotHost {
   readonly #guardian: Guardian;
   readonly #relay: LogRelay;
   readonly #slots: readonly WorkerSlot[];
-  readonly #leases: LeaseKeeper;
+  readonly #closing = new ClosingCalls((message) => this.#log().warn(message));
+  readonly #registration: Registration;
+  readonly #maintenance: readonly MaintenanceService[];
   readonly #departures: Departures;
   readonly #failedStart = new AbortController();
   #hasStarted = false;
@@ -115,17 +124,32 @@ export class Supervisor implements SlotHost {
     const slots = Array.from({ length: parts.numWorkers }, (_, n) => new WorkerSlot(n, this));
     this.#slots = slots;
     const trouble = new TroubleLog(() => this.#log(), () => this.#isAway);
-    this.#leases = new LeaseKeeper({
+    const foreign = new ForeignEntries(queue.name, () => this.#log());
+    const registration = new Registration({
       pool,
       queue,
-      store,
       slots,
       trouble,
       leaseMs: parts.leaseMs,
-      sweepMs: parts.sweepMs,
       listen: (supervisorId) => this.#listen(supervisorId),
       killGroup: (pid) => guardian.killGroup(pid),
+      onDiagnostics: (diagnostics) => foreign.look(diagnostics),
+      closing: this.#closing,
     });
+    this.#registration = registration;
+    const maintenance = {
+      pool,
+      queue,
+      store,
+      trouble,
+      sweepMs: parts.sweepMs,
+      registered: () => registration.lease,
+    };
+    this.#maintenance = [
+      sweeping(maintenance),
+      mending(maintenance),
+      notingBrokerUse(maintenance, parts.noteBrokerUse),
+    ];
     this.#departures = new Departures({
       pool,
       queue,
@@ -172,16 +196,17 @@ export class Supervisor implements SlotHost {
     const { queue, connectMs: timeoutMs } = this.#parts;
     await keepTrying({
       address: `the queue '${queue.name}'`,
-      connect: () => this.#leases.start(),
+      connect: () => this.#registration.start(),
       giveUpAt: monotonicMs() + timeoutMs,
       timeoutMs,
       signal,
     });
+    await Promise.all(this.#maintenance.map((service) => service.start()));
     const ready = new Promise<void>((resolve) => {
       this.#allReady = resolve;
     });
     for (const slot of this.#slots) slot.start();
-    void this.#leases.renewSoon();
+    void this.#registration.renewSoon();
     await this.#readyOrFailed(ready, signal);
     this.#hasStarted = true;
   }
@@ -219,7 +244,7 @@ export class Supervisor implements SlotHost {
   #hear(message: string): void {
     // What a worker says when it is ready is in a key; this only saves the wait for the next second.
     const holds = decodeHolds(message);
-    if (message === READY_HINT) void this.#leases.renewSoon();
+    if (message === READY_HINT) void this.#registration.renewSoon();
     else if (holds !== undefined) {
       this.#slots.find((slot) => slot.livingId === holds.workerId)?.holds(holds.ids);
     } else this.#relay.receive(message);
@@ -229,7 +254,7 @@ export class Supervisor implements SlotHost {
 
   spawn(slot: WorkerSlot, spawnNumber: number): SpawnedWorker {
     const { plan } = this.#parts;
-    const { supervisorId } = this.#leases;
+    const { supervisorId } = this.#registration;
     const workerId = `${supervisorId}/${slot.number}/${spawnNumber}`;
     const worker = { workerId, number: slot.number, pid: 0 };
     let isDying = false;
@@ -264,7 +289,7 @@ export class Supervisor implements SlotHost {
     });
     worker.pid = child.pid;
     this.#guardian.add(child.pid, child);
-    void this.#leases.renewSoon();
+    void this.#registration.renewSoon();
     return { workerId, child };
   }
 
@@ -358,15 +383,18 @@ export class Supervisor implements SlotHost {
     this.#stopping = true;
     this.#departures.stop(request.interrupted);
     const heard = this.#hearReady(request);
-    const closing = new ClosingCalls((message) => this.#log().warn(message));
     // Telling takes a moment where the broker is away, and a stop that waits for nothing does not wait for that.
-    const told = this.#tellToStop(closing, heard);
+    const told = this.#tellToStop(heard);
     const ended = Promise.all([told, ...this.#slots.map((slot) => slot.ended())]);
     const inTime = await this.#inTime(ended, request);
     const killed = inTime ? 0 : await this.#killWhatIsLeft();
     await ended;
     const settled = await this.#departures.settled();
-    await this.#leases.close(closing);
+    await this.#closing.call(
+      "end the maintenance",
+      () => Promise.all(this.#maintenance.map((service) => service.stop())),
+    );
+    await this.#registration.stop();
     this.#relay.close();
     await this.#guardian.close();
     return { ...settled, killed };
@@ -374,25 +402,25 @@ export class Supervisor implements SlotHost {
 
   /** Resolves when a worker that is ready is known to be, and may finish the task that it took up since. */
   async #hearReady({ timeoutMs, force }: StopRequest): Promise<void> {
-    await this.#inTime(this.#leases.drain(), {
+    await this.#inTime(this.#registration.drain(), {
       timeoutMs: Math.min(timeoutMs, HEAR_READY_MS),
       force,
     });
   }
 
   /** A line on each worker's standard input, and the broadcast to those that hear it: either can be lost. */
-  async #tellToStop(closing: ClosingCalls, heard: Promise<void>): Promise<void> {
+  async #tellToStop(heard: Promise<void>): Promise<void> {
     await Promise.all([
-      this.#broadcastStop(closing),
+      this.#broadcastStop(),
       ...this.#slots.map((slot) => slot.stop(heard)),
     ]);
   }
 
-  async #broadcastStop(closing: ClosingCalls): Promise<void> {
+  async #broadcastStop(): Promise<void> {
     const { plan, queue } = this.#parts;
-    const { supervisorId } = this.#leases;
+    const { supervisorId } = this.#registration;
     if (plan.channel === "pipe") return;
-    await closing.call(
+    await this.#closing.call(
       "broadcast the stop",
       () => queue.publish({ kind: "stop", supervisorId }, "stop"),
     );

@@ -40,6 +40,13 @@ export async function stressLifecycle(make: () => Lifecycle | Promise<Lifecycle>
     await Promise.allSettled([starting]);
     await part.stop();
   });
+  await story("start(), stop(), then start() and stop() again", make, async (part) => {
+    await part.start();
+    await part.stop();
+    // Whether one that was stopped starts again, refuses to or stays as it is, is the part's own affair too.
+    await Promise.allSettled([part.start()]);
+    await part.stop();
+  });
   await story("start(), then the end of an await using block", make, async (part) => {
     await part.start();
     await part[Symbol.asyncDispose]?.();

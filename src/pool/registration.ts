@@ -1,62 +1,60 @@
 /**
  * The bookkeeping of a second: renews the registration of a supervisor and its workers and the leases of what they
- * own, hears from the broker which workers are ready and what they hold, sweeps, and starts over under a new id where
- * others took the supervisor for dead.
+ * own, hears from the broker which workers are ready and what they hold, and starts over under a new id where others
+ * took the supervisor for dead.
  *
  * @module
  */
 import { v7 as uuid } from "uuid";
-import type { ActivityStore } from "../activity/store.ts";
-import type { Queue, Renewal, Unsubscribe } from "../broker/broker.ts";
+import type { Queue, QueueDiagnostics, Renewal, Unsubscribe } from "../broker/broker.ts";
 import { repeat, type StopRepeating } from "../clock.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import type { TroubleLog } from "../log/trouble.ts";
 import { ClosingCalls } from "./closing.ts";
-import { ForeignEntries } from "./foreign_entries.ts";
-import { sweep } from "./sweep.ts";
 import type { WorkerSlot } from "./worker_slot.ts";
 
 const RENEW_EVERY_MS = 1_000;
 /** The lease of a pool that drains: what cuts the drain short gives its tasks back within 10 s. */
 const DRAIN_LEASE_MS = 5_000;
 
-/** What a lease keeper works with. */
-export interface LeaseKeeperParts {
+/** What a registration works with. */
+export interface RegistrationParts {
   /** The pool's name. */
   readonly pool: string;
   /** The queue. */
   readonly queue: Queue;
-  /** The rows. */
-  readonly store: ActivityStore;
   /** The workers. */
   readonly slots: readonly WorkerSlot[];
   /** The lease, in milliseconds. */
   readonly leaseMs: number;
-  /** Between two sweeps, in milliseconds. */
-  readonly sweepMs: number;
   /** Begins to hear the workers of a supervisor's id. */
   readonly listen: (supervisorId: string) => Promise<Unsubscribe>;
   /** Kills a worker and all that it started. */
   readonly killGroup: (pid: number) => Promise<void>;
+  /** Told each second what else the broker says of the queue. */
+  readonly onDiagnostics: (diagnostics: QueueDiagnostics) => void;
   /** Where troubles that come back every second are logged. */
   readonly trouble: TroubleLog;
+  /** The last calls are made by it. */
+  readonly closing: ClosingCalls;
 }
 
 /** Keeps one supervisor registered, from its start to its end. */
-export class LeaseKeeper {
-  readonly #parts: LeaseKeeperParts;
-  readonly #foreign: ForeignEntries;
+export class Registration {
+  readonly #parts: RegistrationParts;
   #id = uuid();
   #leaseMs: number;
   #unsubscribe: Unsubscribe | undefined;
-  #loops: StopRepeating[] = [];
+  #starting: Promise<void> | undefined;
+  #isRegistered = false;
+  #stopRenewing: StopRepeating = () => Promise.resolve();
   #renewal: Promise<void> | undefined;
   #renewAgain = false;
+  #stopped: Promise<void> | undefined;
 
-  constructor(parts: LeaseKeeperParts) {
+  constructor(parts: RegistrationParts) {
     this.#parts = parts;
     this.#leaseMs = parts.leaseMs;
-    this.#foreign = new ForeignEntries(parts.queue.name, () => supervisorLogger(parts.pool));
   }
 
   /** The supervisor's id, as long as others do not take it for dead. */
@@ -64,20 +62,17 @@ export class LeaseKeeper {
     return this.#id;
   }
 
+  /** What it has of the queue, as it is now: its id, and its lease in milliseconds. */
+  get lease(): { readonly supervisorId: string; readonly leaseMs: number } {
+    return { supervisorId: this.#id, leaseMs: this.#leaseMs };
+  }
+
   /** Registers, so that the first claim of a worker is granted, and goes on by itself. If it rejects, it may be called again. */
-  async start(): Promise<void> {
-    this.#unsubscribe ??= await this.#parts.listen(this.#id);
-    await this.#renew();
-    this.#loops = [
-      repeat(RENEW_EVERY_MS, {
-        action: () => this.renewSoon(),
-        onError: (error) => this.#say("renew", "renew the leases", error),
-      }),
-      repeat(this.#parts.sweepMs, {
-        action: (signal) => this.#sweep(signal),
-        onError: (error) => this.#say("sweep", "sweep", error),
-      }),
-    ];
+  start(): Promise<void> {
+    return this.#starting ??= this.#begin().catch((error) => {
+      this.#starting = undefined;
+      throw error;
+    });
   }
 
   /** Renews now, or once more after the one under way. Troubles are logged, not thrown. */
@@ -91,7 +86,7 @@ export class LeaseKeeper {
       await Promise.resolve();
       do {
         this.#renewAgain = false;
-        await this.#renew().catch((error) => this.#say("renew", "renew the leases", error));
+        await this.#renew().catch((error) => this.#say(error));
       } while (this.#renewAgain);
       this.#renewal = undefined;
     })();
@@ -104,37 +99,49 @@ export class LeaseKeeper {
     return this.renewSoon();
   }
 
-  /** Ends it all, and strikes the supervisor off. */
-  async close(closing: ClosingCalls): Promise<void> {
+  /** Ends the renewals, and strikes the supervisor off. May be called twice, and before the start. Never rejects. */
+  stop(): Promise<void> {
+    return this.#stopped ??= this.#end();
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#stopped !== undefined) return;
+    this.#unsubscribe ??= await this.#parts.listen(this.#id);
+    if (this.#stopped !== undefined) return;
+    this.#isRegistered = true;
+    await this.#renew();
+    if (this.#stopped !== undefined) return;
+    this.#stopRenewing = repeat(RENEW_EVERY_MS, {
+      action: () => this.renewSoon(),
+      onError: (error) => this.#say(error),
+    });
+  }
+
+  async #end(): Promise<void> {
+    const { closing, queue } = this.#parts;
     await closing.call("end the renewals", async () => {
-      await Promise.all(this.#loops.map((stop) => stop()));
+      await this.#starting?.catch(() => {});
+      await this.#stopRenewing();
       await this.#renewal;
     });
-    await closing.call(
-      "strike this supervisor off",
-      () => this.#parts.queue.deregister(this.#id),
-    );
-    await closing.call(
-      "end the log subscription",
-      () => this.#unsubscribe?.() ?? Promise.resolve(),
-    );
+    if (this.#isRegistered) {
+      await closing.call("strike this supervisor off", () => queue.deregister(this.#id));
+    }
+    const unsubscribe = this.#unsubscribe;
+    if (unsubscribe !== undefined) await closing.call("end the log subscription", unsubscribe);
   }
 
   async #renew(): Promise<void> {
     const supervisorId = this.#id;
     const workerIds = this.#parts.slots.flatMap((slot) => slot.livingId ?? []);
-    const renewal = await this.#parts.queue.renew({
-      supervisorId,
-      workerIds,
-      leaseMs: this.#leaseMs,
-    });
+    const renewal = await this.#parts.queue.renew({ ...this.lease, workerIds });
     if (supervisorId !== this.#id) return;
     if (renewal.swept) return await this.#startOver();
     this.#apply(renewal);
   }
 
   #apply(renewal: Renewal): void {
-    this.#foreign.look(renewal.diagnostics);
+    this.#parts.onDiagnostics(renewal.diagnostics);
     for (const slot of this.#parts.slots) {
       const workerId = slot.livingId;
       if (workerId === undefined) continue;
@@ -168,13 +175,7 @@ export class LeaseKeeper {
     this.#renewAgain = true;
   }
 
-  async #sweep(signal: AbortSignal): Promise<void> {
-    const { queue, store, pool, trouble } = this.#parts;
-    const options = { supervisorId: this.#id, leaseMs: this.#leaseMs, signal };
-    await sweep(options, { queue, store, pool, trouble });
-  }
-
-  #say(kind: string, doing: string, error: unknown): void {
-    this.#parts.trouble.say(kind, `Cannot ${doing}`, error);
+  #say(error: unknown): void {
+    this.#parts.trouble.say("renew", "Cannot renew the leases", error);
   }
 }

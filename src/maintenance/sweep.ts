@@ -3,37 +3,27 @@
  *
  * @module
  */
-import type { ActivityStore } from "../activity/store.ts";
-import type { Queue, SweptClaim } from "../broker/broker.ts";
+import type { SweptClaim } from "../broker/broker.ts";
 import { settlesWithin } from "../clock.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
-import type { TroubleLog } from "../log/trouble.ts";
-
-/** What a sweep works on. */
-export interface SweepParts {
-  /** The queue. */
-  readonly queue: Queue;
-  /** The rows. */
-  readonly store: ActivityStore;
-  /** The pool's name. */
-  readonly pool: string;
-  /** Where troubles that come back are logged. */
-  readonly trouble: TroubleLog;
-}
+import { type MaintenanceParts, MaintenanceService } from "./service.ts";
 
 /** How long a sweep waits for its records to be written, before it leaves them to themselves. */
 const RECORD_MS = 1_000;
 
-/** Sweeps once, on behalf of a supervisor, and mends a part of the queue. */
-export async function sweep(
-  options: {
-    readonly supervisorId: string;
-    readonly leaseMs: number;
-    readonly signal: AbortSignal;
-  },
-  parts: SweepParts,
-): Promise<void> {
-  const swept = await parts.queue.sweep(options);
+/** Sweeps, on behalf of a supervisor. */
+export function sweeping(parts: MaintenanceParts): MaintenanceService {
+  return new MaintenanceService({
+    name: "sweep",
+    doing: "sweep",
+    everyMs: parts.sweepMs,
+    run: () => sweep(parts),
+    trouble: parts.trouble,
+  });
+}
+
+async function sweep(parts: MaintenanceParts): Promise<void> {
+  const swept = await parts.queue.sweep(parts.registered());
   // Each for itself: a row that cannot be written keeps no other from being told of its task's return.
   const recording = Promise.all(
     swept.map((claim) =>
@@ -44,10 +34,9 @@ export async function sweep(
   );
   // A row that another transaction holds locked is written when that has ended: the next sweep does not wait for it.
   await settlesWithin(recording, RECORD_MS);
-  await parts.queue.mend(options);
 }
 
-async function record(claim: SweptClaim, { queue, store, pool }: SweepParts): Promise<void> {
+async function record(claim: SweptClaim, { queue, store, pool }: MaintenanceParts): Promise<void> {
   const { id: agentId, token, lapses, name } = claim;
   if (claim.outcome === "canceled") {
     const message = "Canceled: the host that ran it is gone";
