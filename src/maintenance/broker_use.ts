@@ -10,7 +10,7 @@ import { type MaintenanceParts, MaintenanceService } from "./service.ts";
 
 /** Has the use of a pool's broker noted by `note`. */
 export function notingBrokerUse(
-  { pool, trouble }: MaintenanceParts,
+  { pool, trouble }: Pick<MaintenanceParts, "pool" | "trouble">,
   note: () => Promise<unknown>,
 ): MaintenanceService {
   /** What was in the way the last time: it is told once. */
