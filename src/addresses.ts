@@ -14,10 +14,8 @@ export type BrokerAddress = RedisAddress | SqliteAddress;
 export interface RedisAddress {
   /** The kind of broker. */
   readonly kind: "redis";
-  /** Its host name or address, without brackets. */
-  readonly host: string;
-  /** Its port. */
-  readonly port: number;
+  /** Where it listens. */
+  readonly nodes: readonly [RedisNode, ...RedisNode[]];
   /** The user; undefined for the default user. */
   readonly username?: string;
   /** The password. */
@@ -26,6 +24,14 @@ export interface RedisAddress {
   readonly database: number;
   /** Whether the connection is encrypted, the certificate verified (`rediss://`). */
   readonly tls: boolean;
+}
+
+/** One server of a Redis. */
+export interface RedisNode {
+  /** Its host name or address, without brackets. */
+  readonly host: string;
+  /** Its port. */
+  readonly port: number;
 }
 
 /** Where the database is: what a worker is told over its standard input. */
@@ -283,8 +289,7 @@ export function parseBrokerUrl(given: Sourced): BrokerAddress {
   }
   return {
     kind: "redis",
-    host: hostOf(parts.host, given),
-    port: portOf(parts.port, 6379, given),
+    nodes: [{ host: hostOf(parts.host, given), port: portOf(parts.port, 6379, given) }],
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     database: Number(db ?? path),
@@ -470,9 +475,9 @@ function parseSqliteUrl(given: Sourced): SqliteAddress {
 /** A broker's address as it may be shown. */
 export function showBroker(address: BrokerAddress): string {
   if (address.kind === "sqlite") return `sqlite:${address.path}`;
-  const { tls, username, password, host, port, database } = address;
+  const { tls, username, password, database } = address;
   return `${tls ? "rediss" : "redis"}://${showLogin(username, password)}${
-    netAddress(host, port)
+    brokerGrants(address).join(",")
   }/${database}`;
 }
 
@@ -501,6 +506,13 @@ export function socketOf({ host, port }: PostgresAddress): string | undefined {
 /** A host and port as Deno's `--allow-net` wants it. */
 export function netAddress(host: string, port: number): string {
   return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** What Deno's `--allow-net` wants to know of a broker: nothing of a file. */
+export function brokerGrants(address: BrokerAddress): readonly string[] {
+  return address.kind === "redis"
+    ? address.nodes.map(({ host, port }) => netAddress(host, port))
+    : [];
 }
 
 /** What Deno's `--allow-net` wants to know of a Postgres. */

@@ -1,4 +1,10 @@
-import { parseBrokerUrl, parseDatabaseUrl, showBroker, showDatabase } from "../src/addresses.ts";
+import {
+  brokerGrants,
+  parseBrokerUrl,
+  parseDatabaseUrl,
+  showBroker,
+  showDatabase,
+} from "../src/addresses.ts";
 import { ConfigError } from "../src/errors.ts";
 import fc from "fast-check";
 import { assertEquals, assertMatch, assertThrows, assertTrue } from "./support/assert.ts";
@@ -42,7 +48,8 @@ for (const { name, read, show, scheme, end } of READERS) {
         }
         assertTrue(address.kind !== "sqlite");
         assertEquals(address.password ?? "", decodeURIComponent(password));
-        assertEquals([address.host, address.port], ["host.example", 1234]);
+        const { host, port } = address.kind === "redis" ? address.nodes[0] : address;
+        assertEquals([host, port], ["host.example", 1234]);
         const shown = show(address as never);
         for (const piece of piecesOf(password)) assertTrue(!shown.includes(piece), shown);
       }),
@@ -172,6 +179,18 @@ Deno.test("the parameters of an address that are read stand in it, and not in wh
   }
 });
 
+Deno.test("a Redis of several servers is shown, and granted, with each of them", () => {
+  const address = {
+    kind: "redis",
+    nodes: [{ host: "one.example", port: 1 }, { host: "::1", port: 2 }],
+    password: "S3CRET",
+    database: 0,
+    tls: true,
+  } as const;
+  assertEquals(showBroker(address), "rediss://:***@one.example:1,[::1]:2/0");
+  assertEquals(brokerGrants(address), ["one.example:1", "[::1]:2"]);
+});
+
 Deno.test("an address for a driver of the program's own keeps whatever parameters that driver has", () => {
   const value = "postgres://host/db?max=10&ssl=require";
   const address = parseDatabaseUrl({ value, source: "test" }, { foreign: true });
@@ -182,7 +201,7 @@ Deno.test("an address for a driver of the program's own keeps whatever parameter
 Deno.test("a host's name in another script is looked up, and granted, in ASCII", () => {
   const source = "option 'x'";
   const redis = parseBrokerUrl({ value: "redis://bücher.example", source });
-  assertEquals(redis.kind === "redis" && redis.host, "xn--bcher-kva.example");
+  assertEquals(redis.kind === "redis" && redis.nodes[0].host, "xn--bcher-kva.example");
   for (
     const value of ["postgres://bücher.example/db", "postgres://b%C3%BCcher.example/db"]
   ) {
@@ -191,6 +210,6 @@ Deno.test("a host's name in another script is looked up, and granted, in ASCII",
   }
   for (const name of ["my_redis", "UPPER.example", "a.b."]) {
     const kept = parseBrokerUrl({ value: `redis://${name}`, source });
-    assertEquals(kept.kind === "redis" && kept.host, name);
+    assertEquals(kept.kind === "redis" && kept.nodes[0].host, name);
   }
 });

@@ -6,9 +6,9 @@
 import { filesOf } from "../activity/connection.ts";
 import {
   type BrokerAddress,
+  brokerGrants,
   type DatabaseAddress,
   databaseGrant,
-  netAddress,
   parseBrokerUrl,
   parseDatabaseUrl,
   sqliteFiles,
@@ -90,7 +90,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
   const environment = workerEnvironment({ granted: scope.env });
   const needs = {
     net: [
-      ...(broker.kind === "redis" ? [netAddress(broker.host, broker.port)] : []),
+      ...brokerGrants(broker),
       ...settings.brokerHosts,
       ...(database.kind === "postgres" ? [databaseGrant(database)] : []),
     ],

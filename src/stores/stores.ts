@@ -15,9 +15,9 @@ import { openBroker } from "../broker/open_broker.ts";
 import { monotonicMs, wallClockMs, withDeadline } from "../clock.ts";
 import {
   type BrokerAddress,
+  brokerGrants,
   type DatabaseAddress,
   databaseGrant,
-  netAddress,
   showBroker,
   showDatabase,
   sqliteFiles,
@@ -276,7 +276,7 @@ export class Stores {
     const isFile = broker.kind === "sqlite" && embedded === undefined;
     const files = isFile ? sqliteFiles(broker.path) : [];
     return {
-      net: [...(broker.kind === "redis" ? [netAddress(broker.host, broker.port)] : []), ...net],
+      net: [...brokerGrants(broker), ...net],
       read: [...files, ...read],
       write: [...files, ...write],
     };

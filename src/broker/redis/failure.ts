@@ -122,7 +122,7 @@ export function toBrokerError({ doing, address, cause }: Failed): AgentexecError
     return new AgentexecError(`${start}: Redis says "${text}"`, { cause });
   }
   if (isDenied(cause)) {
-    const flag = `--allow-net=${new URL(address).host}`;
+    const flag = `--allow-net=${/^\w+:\/\/(?:.*@)?([^/]*)/.exec(address)?.[1]}`;
     return new ConnectionError(`${start}: Deno does not allow it, add ${flag} (${text})`, {
       cause,
       retryable: false,

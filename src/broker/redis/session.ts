@@ -154,10 +154,10 @@ function makeClient(
   address: RedisAddress,
   options: { readonly name: string | undefined; readonly ms: number; readonly signal: AbortSignal },
 ): Client {
-  const { username, password } = address;
+  const { username, password, nodes: [node] } = address;
   const socket = {
-    host: address.host,
-    port: address.port,
+    host: node.host,
+    port: node.port,
     connectTimeout: options.ms,
     reconnectStrategy: false as const,
     signal: options.signal,
