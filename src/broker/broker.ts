@@ -32,6 +32,9 @@ export const LAPSE_LIMIT = 10;
  */
 export const CANCEL_HOLD_MS = 5_000;
 
+/** For how long a supervisor is its queue's maintainer after it was told so, in milliseconds. */
+export const MAINTAINER_MS = 15_000;
+
 /**
  * The most bytes of payloads that one claim answers with; a single one may be larger. On a link of 15 Mbit/s an answer of
  * this size just arrives within the deadline of a call.
@@ -325,6 +328,11 @@ export interface Queue {
    * @throws {IncompatibleError} If it holds another program's list, or a protocol this version cannot join.
    */
   open(): Promise<string>;
+  /**
+   * The ids by which rows of this broker may know it: its present one, and those that it had before it lost its data,
+   * as far as a supervisor that lived through it has told by {@linkcode Queue.renew}.
+   */
+  brokerIds(): Promise<readonly string[]>;
   /** A token above all that were given. */
   nextToken(): Promise<string>;
   /** Sees to it that tokens from now on are above `token` (a broker restored from an old copy). */
@@ -411,7 +419,8 @@ export interface Queue {
   /**
    * The bookkeeping of a second, one script: renews the supervisor, registers its workers (and, where the
    * broker lost them, the supervisor too), and renews the leases of all that they own and of what
-   * `removeWorker` left to this supervisor.
+   * `removeWorker` left to this supervisor. If the broker has another id than this process knew, since it lost its data
+   * and another client came first, the former ids are kept: see {@linkcode Queue.brokerIds}.
    */
   renew(options: {
     readonly supervisorId: string;
@@ -438,8 +447,14 @@ export interface Queue {
     options: { readonly supervisorId: string; readonly leaseMs: number },
   ): Promise<readonly SweptClaim[]>;
   /**
+   * Whether this supervisor is its queue's maintainer, of which there is one at a time, for services that need one
+   * runner. The first that asks is it for {@linkcode MAINTAINER_MS}, and each time that it asks again, for as long from
+   * then; it is no more once it is struck off.
+   */
+  maintain(supervisorId: string): Promise<boolean>;
+  /**
    * Puts tasks that stand nowhere, since Redis evicted a key of the queue, into their places again: a part of the work,
-   * 0.5 s at most, with each call, by one supervisor at a time; the signal ends it sooner. In SQLite a task cannot lose
+   * 0.5 s at most, with each call, by the queue's maintainer alone; the signal ends it sooner. In SQLite a task cannot lose
    * its place.
    */
   mend(options: {

@@ -128,14 +128,19 @@ async function cancelAbandoned(
   return { canceled, otherBrokers };
 }
 
-/** Tells the tasks of this broker, and of brokers that nobody uses any more, from those of others. */
+/** Tells the tasks of this broker, by whichever of its ids, and of brokers that nobody uses any more, from those of others. */
 class Brokers {
   readonly #store: ActivityStore;
   readonly #queue: Queue;
-  readonly #own: string;
+  readonly #own: ReadonlySet<string>;
   #known: KnownBrokers;
 
-  private constructor(store: ActivityStore, queue: Queue, own: string, known: KnownBrokers) {
+  private constructor(
+    store: ActivityStore,
+    queue: Queue,
+    own: ReadonlySet<string>,
+    known: KnownBrokers,
+  ) {
     this.#store = store;
     this.#queue = queue;
     this.#own = own;
@@ -146,14 +151,14 @@ class Brokers {
     stores: Stores,
     { store, queue }: { readonly store: ActivityStore; readonly queue: Queue },
   ): Promise<Brokers> {
-    const own = await stores.currentBrokerId(queue.name);
+    const own = new Set([await stores.currentBrokerId(queue.name), ...await queue.brokerIds()]);
     await noteProducer(stores, queue.name);
     return new Brokers(store, queue, own, await store.readBrokers(queue.name));
   }
 
   /** The tasks without those that another broker in use holds. */
   async withoutOthers(tasks: readonly LiveTask[]): Promise<readonly LiveTask[]> {
-    const foreign = tasks.filter(({ brokerId }) => brokerId !== null && brokerId !== this.#own);
+    const foreign = tasks.filter(({ brokerId }) => brokerId !== null && !this.#own.has(brokerId));
     if (foreign.length === 0) return tasks;
     await this.#meet(foreign.flatMap(({ brokerId }) => brokerId ?? []));
     const inUse = foreign.filter(({ brokerId }) => this.#known.used.has(brokerId ?? ""));

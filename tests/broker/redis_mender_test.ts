@@ -108,7 +108,7 @@ contractTest(
   async (queue, bench) => {
     await using redis = await rawRedis(sharedRedisUrl());
     const [one, other] = [crew(), crew()];
-    const turn = () => redis.send("GET", `{${bench.name}}:mender`);
+    const turn = () => redis.send("GET", `{${bench.name}}:maintainer`);
     const mend = ({ supervisorId }: { readonly supervisorId: string }) =>
       queue.mend({ supervisorId, leaseMs: LONG_LEASE });
     await mend(one);
@@ -118,7 +118,7 @@ contractTest(
     await mend(other);
     assertEquals(await turn(), other.supervisorId);
     // A clock that was set back gives nobody a turn of hours.
-    await redis.send("PEXPIRE", `{${bench.name}}:mender`, "3600000");
+    await redis.send("PEXPIRE", `{${bench.name}}:maintainer`, "3600000");
     await mend(one);
     assertEquals(await turn(), one.supervisorId);
   },

@@ -15,6 +15,7 @@ const TABLES_OF_A_QUEUE = [
   ["supervisor", "queue"],
   ["worker", "queue"],
   ["ready", "queue"],
+  ["formerly", "queue"],
 ] as const;
 
 /** The contract on a new file each time. */

@@ -24,6 +24,9 @@ Deno.test("a file of the first version is brought up to this one, with all that 
     using database = rawSqlite(`${dir}/broker.db`);
     database.exec(`alter table agentexec_broker_supervisor drop column renewals;
       alter table agentexec_broker_supervisor drop column lease_ms;
+      alter table agentexec_broker_queue drop column maintainer;
+      alter table agentexec_broker_queue drop column maintained_until;
+      drop table agentexec_broker_formerly;
       update agentexec_broker_schema set version = 1`);
   }
   const opened = await Promise.all([open(), open()]);

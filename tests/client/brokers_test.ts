@@ -103,6 +103,24 @@ Deno.test("tasks that a client enqueued by a former id of its own Redis are know
   assertEquals(await late.status(), "canceled");
 });
 
+Deno.test("rows of the id that a Redis had before a new client came first after its loss are its own", async () => {
+  await using redis = await startRedis();
+  await using database = await sharedPostgres().freshDatabase();
+  const options = { brokerUrl: redis.url, databaseUrl: database.url, queueName: "agents" };
+  await using old = await makeBench(options);
+  const lost = await old.client.enqueue(ping);
+  const supervisor = { supervisorId: crypto.randomUUID(), workerIds: [], leaseMs: 10_000 };
+  const former = await old.queue.open();
+  await old.queue.renew(supervisor);
+  await new Deno.Command("redis-cli", { args: ["-p", String(redis.port), "flushall"] }).output();
+  await using fresh = await makeBench(options);
+  assertTrue(await fresh.queue.open() !== former);
+  await old.queue.renew(supervisor);
+  await age(fresh.store);
+  assertEquals(await fresh.client.cancelPending(), { canceled: 1, otherBrokers: 0 });
+  assertEquals(await lost.status(), "canceled");
+});
+
 Deno.test("a broker of which nobody has said anything is left alone for 5 minutes first", async () => {
   await using bench = await makeBench();
   const { client, store, queue } = bench;

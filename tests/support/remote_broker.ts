@@ -73,6 +73,10 @@ class RemoteQueue implements Queue {
     return this.#call("open");
   }
 
+  brokerIds(): Promise<readonly string[]> {
+    return this.#call("brokerIds");
+  }
+
   nextToken(): Promise<string> {
     return this.#call("nextToken");
   }
@@ -164,6 +168,10 @@ class RemoteQueue implements Queue {
 
   sweep(options: Lease): Promise<readonly SweptClaim[]> {
     return this.#call("sweep", options);
+  }
+
+  maintain(supervisorId: string): Promise<boolean> {
+    return this.#call("maintain", supervisorId);
   }
 
   mend(options: Lease): Promise<void> {

@@ -22,11 +22,12 @@
  * | `{Q}:foreign:before` | list | what an older version kept as `{Q}:foreign`, moved there bit by bit |
  * | `{Q}:orphans` | zset | id → when a claim tells of it (again), ms: ids whose task was lost, until somebody settles each |
  * | `{Q}:canceled` | set | ids that stand in `Q` once and count for nothing there, since they were cancelled while they waited |
- * | `{Q}:mender` | string | the supervisor whose turn it is to look for tasks that lost their place; expires |
+ * | `{Q}:maintainer` | string | the supervisor that runs the services of which a queue needs one; expires |
+ * | `{Q}:formerly` | set | ids that the broker had before it lost its data |
  * | `{Q}:newer` | zset | id → `v` of waiting tasks that only a newer version may run |
  *
  * Whether a claimed task is to stop is the field `cancel` of its hash: it lives and dies with the task.
- * Reserved, not used yet: `{Q}:cancel`, `{Q}:pause`, `{Q}:suspect`, `{Q}:maintainer`.
+ * Reserved, not used yet: `{Q}:cancel`, `{Q}:pause`, `{Q}:suspect`.
  *
  * @module
  */
@@ -40,9 +41,9 @@ local TASK, OWNER, READY = PREFIX .. 'task:', PREFIX .. 'owner:', PREFIX .. 'rea
 local CLAIMS, DELAYED, WAKE, TOKEN = PREFIX .. 'claims', PREFIX .. 'delayed', PREFIX .. 'wake', PREFIX .. 'token'
 local SUPERVISORS, WORKERS, SWEPT = PREFIX .. 'supervisors', PREFIX .. 'workers', PREFIX .. 'swept'
 local BROKER, FOREIGN, FOREIGN_BEFORE = PREFIX .. 'broker', PREFIX .. 'foreign', PREFIX .. 'foreign:before'
-local ORPHANS, MENDER, RENEWALS = PREFIX .. 'orphans', PREFIX .. 'mender', PREFIX .. 'renewals'
+local ORPHANS, MAINTAINER, RENEWALS = PREFIX .. 'orphans', PREFIX .. 'maintainer', PREFIX .. 'renewals'
 local CANCELED, NEWER = PREFIX .. 'canceled', PREFIX .. 'newer'
-local ENDED = PREFIX .. 'ended:'
+local FORMERLY, ENDED = PREFIX .. 'formerly', PREFIX .. 'ended:'
 `;
 
 /** The prefix of the keys of tasks. */

@@ -7,20 +7,13 @@
  */
 import { monotonicMs, sleep } from "../../clock.ts";
 import type { Commands } from "./script.ts";
-import {
-  lookForTasks,
-  readEntries,
-  restorePlaces,
-  takeMendTurn,
-  type Waiting,
-} from "./scripts/mend.ts";
+import { maintainQueue } from "./scripts/maintain.ts";
+import { lookForTasks, readEntries, restorePlaces, type Waiting } from "./scripts/mend.ts";
 
 /** How long one call may go on, in milliseconds: the next sweep goes on from there. */
 const SLICE_MS = 500;
 /** Between two steps, in milliseconds: others want to be served too. */
 const PAUSE_MS = 2;
-/** For how long nobody else mends, in milliseconds: longer than from one sweep to the next. */
-const TURN_MS = 30_000;
 /** How many tasks are looked for in one reading of the list: about 20 MB of memory. */
 const TASKS_AT_ONCE = 100_000;
 /** How many are put back by one step. */
@@ -52,11 +45,10 @@ export class Mender {
     this.#queue = queue;
   }
 
-  /** Goes on for a slice, or to the end of a pass, if it is this supervisor's turn. */
+  /** Goes on for a slice, or to the end of a pass, if this supervisor is the maintainer. */
   async mend({ supervisorId, leaseMs, signal }: MendOptions): Promise<void> {
     const until = monotonicMs() + SLICE_MS;
-    const turn = { supervisorId, turnMs: TURN_MS };
-    if (!await takeMendTurn(this.#redis, this.#queue, turn)) {
+    if (!await maintainQueue(this.#redis, this.#queue, supervisorId)) {
       this.#pass = undefined;
       return;
     }

@@ -29,6 +29,7 @@ import type { RedisCommands } from "./connection.ts";
 import { channelOf } from "./keys.ts";
 import { Mender, type MendOptions } from "./mender.ts";
 import { asNumber } from "./reply.ts";
+import { readBrokerIds } from "./scripts/broker_ids.ts";
 import { cancelTask } from "./scripts/cancel.ts";
 import { checkClaims } from "./scripts/check.ts";
 import { claimTasks } from "./scripts/claim.ts";
@@ -36,6 +37,7 @@ import { countDepth } from "./scripts/depth.ts";
 import { strikeSupervisor } from "./scripts/deregister.ts";
 import { endClaim } from "./scripts/end.ts";
 import { enqueueTasks } from "./scripts/enqueue.ts";
+import { maintainQueue } from "./scripts/maintain.ts";
 import { openQueue } from "./scripts/open.ts";
 import { settleOrphans } from "./scripts/orphans.ts";
 import { raiseToken } from "./scripts/raise_token.ts";
@@ -80,6 +82,9 @@ export class RedisQueue implements Queue {
   /** What is written where Redis lost its data, so that all who opened the queue before still agree. */
   #brokerId: string = crypto.randomUUID();
 
+  /** The ids that the broker had before, as far as this process knows. */
+  readonly #formerIds = new Set<string>();
+
   /** Makes no call. */
   constructor(name: string, parts: QueueParts) {
     this.name = name;
@@ -92,6 +97,10 @@ export class RedisQueue implements Queue {
   async open(): Promise<string> {
     this.#brokerId = await openQueue(this.#redis, this.name, this.#brokerId);
     return this.#brokerId;
+  }
+
+  async brokerIds(): Promise<readonly string[]> {
+    return await readBrokerIds(this.#redis, this.name);
   }
 
   async nextToken(): Promise<string> {
@@ -176,13 +185,17 @@ export class RedisQueue implements Queue {
       readonly leaseMs: number;
     },
   ): Promise<Renewal> {
-    const brokerId = this.#brokerId;
-    const { renewal, registrations } = await renewSupervisor(this.#redis, this.name, {
-      supervisorId,
-      workerIds,
-      leaseMs,
-      brokerId,
-    });
+    const known = this.#brokerId;
+    const { renewal, registrations, brokerId = known } = await renewSupervisor(
+      this.#redis,
+      this.name,
+      { supervisorId, workerIds, leaseMs, brokerId: known, formerIds: [...this.#formerIds] },
+    );
+    if (brokerId !== known) {
+      this.#formerIds.add(known);
+      this.#formerIds.delete(brokerId);
+      this.#brokerId = brokerId;
+    }
     this.#watch.observe(registrations, this.#redis.contactMs);
     return renewal;
   }
@@ -204,6 +217,10 @@ export class RedisQueue implements Queue {
     if (contactMs < Math.min(leaseMs, SWEEP_CONTACT_MS)) return [];
     const dead = this.#watch.dead({ contactMs, leaseMs });
     return await sweepLapsed(this.#redis, this.name, { ...options, dead });
+  }
+
+  async maintain(supervisorId: string): Promise<boolean> {
+    return await maintainQueue(this.#redis, this.name, supervisorId);
   }
 
   async mend(options: MendOptions): Promise<void> {

@@ -42,6 +42,37 @@ export function openQueue(transaction: Transaction, { queue, brokerId }: QueueTo
   return row?.id ?? brokerId;
 }
 
+/** Keeps ids that the broker had before; its present one is none of them. */
+export function noteFormerIds(
+  transaction: Transaction,
+  { queue, brokerId }: QueueToOpen,
+  ids: readonly string[],
+): void {
+  for (const id of ids) {
+    if (id === brokerId) continue;
+    transaction.run(
+      "insert into agentexec_broker_formerly (queue, id) values (?, ?) on conflict do nothing",
+      queue,
+      id,
+    );
+  }
+  transaction.run(
+    "delete from agentexec_broker_formerly where queue = ? and id = ?",
+    queue,
+    brokerId,
+  );
+}
+
+/** The ids of the broker. */
+export function readBrokerIds(transaction: Transaction, queue: string): readonly string[] {
+  return transaction.all<{ id: string }>(
+    `select id from agentexec_broker_formerly where queue = ?
+    union select id from agentexec_broker_queue where name = ? and id is not null`,
+    queue,
+    queue,
+  ).map(({ id }) => id);
+}
+
 /** Puts tasks in, all or none. */
 export function enqueueTasks(
   transaction: Transaction,

@@ -11,13 +11,36 @@ import { IncompatibleError } from "../../errors.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** The version of the tables that this version of the library makes. */
-const SCHEMA = 2;
+const SCHEMA = 3;
 
-/** What version 2 added: that a supervisor lives shows whatever the clock says. */
-const ADDED = `
+const FORMERLY = `
+create table if not exists agentexec_broker_formerly (
+  queue text not null,
+  id text not null,         -- an id that the broker had before it lost its data
+  primary key (queue, id)
+) without rowid;
+`;
+
+/** By the version that they brought. */
+const ADDED: readonly (readonly [version: number, script: string])[] = [
+  // That a supervisor lives shows whatever the clock says.
+  [
+    2,
+    `
 alter table agentexec_broker_supervisor add column renewals integer;
 alter table agentexec_broker_supervisor add column lease_ms integer;
-`;
+`,
+  ],
+  // One supervisor of a queue is its maintainer, and rows may know the broker by former ids.
+  [
+    3,
+    `
+alter table agentexec_broker_queue add column maintainer text;
+alter table agentexec_broker_queue add column maintained_until integer;
+${FORMERLY}
+`,
+  ],
+];
 
 const TABLES = `
 create table if not exists agentexec_broker_schema (
@@ -32,7 +55,9 @@ create table if not exists agentexec_broker_queue (
   token integer not null,   -- the last one given
   head integer not null,    -- the lowest position given
   tail integer not null,    -- the highest position given
-  served integer            -- when a supervisor last renewed itself
+  served integer,           -- when a supervisor last renewed itself
+  maintainer text,          -- the supervisor that runs the services of which a queue needs one
+  maintained_until integer  -- until when it is
 ) without rowid;
 create table if not exists agentexec_broker_task (
   queue text not null,
@@ -92,7 +117,7 @@ create table if not exists agentexec_broker_message (
   body text not null,
   total integer not null    -- characters of all bodies up to this one
 );
-`;
+${FORMERLY}`;
 
 /** Makes the tables where they are not there yet, and makes sure that this version may use them. */
 export function prepareSchema(transaction: Transaction, address: string): void {
@@ -117,7 +142,9 @@ export function prepareSchema(transaction: Transaction, address: string): void {
         `later, this version has ${SCHEMA}, update it`,
     );
   }
-  if (row !== undefined && row.version < SCHEMA) transaction.script(ADDED);
+  for (const [version, script] of ADDED) {
+    if (row !== undefined && row.version < version) transaction.script(script);
+  }
   // Also where nothing changes: a file that cannot be written is told when it is opened, not at the first task.
   transaction.run("update agentexec_broker_schema set version = max(version, ?)", SCHEMA);
 }

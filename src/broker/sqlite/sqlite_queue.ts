@@ -30,12 +30,13 @@ import { RegistrationWatch } from "../registration_watch.ts";
 import type { Changes } from "./changes.ts";
 import { claimTasks, hasWork } from "./claiming.ts";
 import type { DatabaseFile } from "./database_file.ts";
-import { enqueueTasks, openQueue } from "./entering.ts";
+import { enqueueTasks, openQueue, readBrokerIds } from "./entering.ts";
 import { countDepth, findTasks, unservedMs, type WaitingTask, waitingTasks } from "./looking.ts";
 import { channelOf, putMessage, type Subscriptions } from "./messages.ts";
 import { QueueNumbers } from "./places.ts";
 import { cancelTask, checkClaims, endClaim, reassertClaim, releaseClaim } from "./settling.ts";
 import {
+  maintainQueue,
   renewSupervisor,
   sayReady,
   strikeSupervisor,
@@ -72,6 +73,9 @@ export class SqliteQueue implements Queue {
   /** What is written where the file was lost, so that all who opened the queue before still agree. */
   #brokerId: string = crypto.randomUUID();
 
+  /** The ids that the broker had before, as far as this process knows. */
+  readonly #formerIds = new Set<string>();
+
   /** Makes no call. */
   constructor(name: string, { file, changes, subscriptions }: QueueParts) {
     this.name = name;
@@ -87,6 +91,13 @@ export class SqliteQueue implements Queue {
       (transaction) => openQueue(transaction, to),
     );
     return this.#brokerId;
+  }
+
+  async brokerIds(): Promise<readonly string[]> {
+    return await this.#file.read(
+      `look at the queue '${this.name}'`,
+      (transaction) => readBrokerIds(transaction, this.name),
+    );
   }
 
   async nextToken(): Promise<string> {
@@ -254,11 +265,18 @@ export class SqliteQueue implements Queue {
       readonly leaseMs: number;
     },
   ): Promise<Renewal> {
-    const renewing = { queue: this.name, brokerId: this.#brokerId, ...options };
-    const { renewal, registrations } = await this.#file.write(
+    const known = this.#brokerId;
+    const formerIds = [...this.#formerIds];
+    const renewing = { queue: this.name, brokerId: known, formerIds, ...options };
+    const { renewal, registrations, brokerId = known } = await this.#file.write(
       { doing: `renew the supervisor of '${this.name}'` },
       (transaction) => renewSupervisor(transaction, renewing),
     );
+    if (brokerId !== known) {
+      this.#formerIds.add(known);
+      this.#formerIds.delete(brokerId);
+      this.#brokerId = brokerId;
+    }
     this.#watch.observe(registrations, this.#file.contactMs);
     return renewal;
   }
@@ -288,6 +306,13 @@ export class SqliteQueue implements Queue {
       const dead = this.#watch.dead({ contactMs, leaseMs });
       return sweepLapsed(transaction, { queue: this.name, ...options, dead });
     });
+  }
+
+  async maintain(supervisorId: string): Promise<boolean> {
+    return await this.#file.write(
+      { doing: `maintain '${this.name}'` },
+      (transaction) => maintainQueue(transaction, this.name, supervisorId),
+    );
   }
 
   mend(): Promise<void> {

@@ -3,13 +3,21 @@
  *
  * @module
  */
-import { LAPSE_LIMIT, type OwnedClaim, type Renewal, SWEPT, type SweptClaim } from "../broker.ts";
+import {
+  LAPSE_LIMIT,
+  MAINTAINER_MS,
+  type OwnedClaim,
+  type Renewal,
+  SWEPT,
+  type SweptClaim,
+} from "../broker.ts";
 import type { Registration } from "../registration_watch.ts";
-import { openQueue } from "./entering.ts";
+import { noteFormerIds, openQueue } from "./entering.ts";
 import {
   CLAIM_COLUMNS,
   type ClaimRow,
   hold,
+  makeQueue,
   putBack,
   QueueNumbers,
   toOwnedClaim,
@@ -31,6 +39,8 @@ export interface Renewing {
   readonly queue: string;
   /** Written where the file lost it. */
   readonly brokerId: string;
+  /** What the process knows that the broker had before. */
+  readonly formerIds: readonly string[];
   readonly supervisorId: string;
   readonly workerIds: readonly string[];
   readonly leaseMs: number;
@@ -42,6 +52,8 @@ export interface Renewed {
   readonly renewal: Renewal;
   /** Everybody in the registry. */
   readonly registrations: readonly Registration[];
+  /** The broker's id now; undefined if the supervisor was swept. */
+  readonly brokerId: string | undefined;
 }
 
 interface RegistrationRow {
@@ -82,8 +94,9 @@ export function renewSupervisor(transaction: Transaction, renewing: Renewing): R
     queue,
     supervisorId,
   );
-  if (swept !== undefined) return { renewal: SWEPT, registrations: [] };
-  openQueue(transaction, { queue, brokerId });
+  if (swept !== undefined) return { renewal: SWEPT, registrations: [], brokerId: undefined };
+  const openId = openQueue(transaction, { queue, brokerId });
+  noteFormerIds(transaction, { queue, brokerId: openId }, [brokerId, ...renewing.formerIds]);
   const { now } = transaction;
   const lease = now + leaseMs;
   transaction.run("update agentexec_broker_queue set served = ? where name = ?", now, queue);
@@ -121,6 +134,7 @@ export function renewSupervisor(transaction: Transaction, renewing: Renewing): R
       diagnostics: { foreign: 0, foreignDropped: 0 },
     },
     registrations: registrationsOf(transaction, queue),
+    brokerId: openId,
   };
 }
 
@@ -181,6 +195,27 @@ export function strikeWorker(
   ).map(toOwnedClaim);
 }
 
+/** Whether this supervisor is the queue's maintainer; it then is for {@linkcode MAINTAINER_MS}. */
+export function maintainQueue(
+  transaction: Transaction,
+  queue: string,
+  supervisorId: string,
+): boolean {
+  const { now } = transaction;
+  makeQueue(transaction, queue);
+  // A turn that ends much later than one can is so by another clock, which was set back.
+  return transaction.run(
+    `update agentexec_broker_queue set maintainer = ?, maintained_until = ? where name = ?
+      and (maintainer is null or maintainer = ? or maintained_until <= ? or maintained_until > ?)`,
+    supervisorId,
+    now + MAINTAINER_MS,
+    queue,
+    supervisorId,
+    now,
+    now + MAINTAINER_MS,
+  ) === 1;
+}
+
 /** Strikes a supervisor off, with all its workers. What they own stays claimed until its lease ends. */
 export function strikeSupervisor(
   transaction: Transaction,
@@ -196,6 +231,11 @@ export function strikeSupervisor(
 }
 
 function strikeWorkersOf(transaction: Transaction, queue: string, supervisorId: string): void {
+  transaction.run(
+    "update agentexec_broker_queue set maintainer = null where name = ? and maintainer = ?",
+    queue,
+    supervisorId,
+  );
   transaction.run(
     "delete from agentexec_broker_worker where queue = ? and supervisor = ?",
     queue,

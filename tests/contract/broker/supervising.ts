@@ -28,6 +28,7 @@ export function supervising(contract: BrokerContract): void {
   watching(contract);
   lapsing(contract);
   canceling(contract);
+  maintaining(contract);
   losing(contract);
 }
 
@@ -360,6 +361,33 @@ function lapsing(contract: BrokerContract): void {
   });
 }
 
+function maintaining(contract: BrokerContract): void {
+  contractTest(
+    contract,
+    "one supervisor of a queue is its maintainer, until it leaves or goes silent",
+    async (queue, bench) => {
+      const other = await bench.connect();
+      const [a, b, c] = [crew(), crew(), crew()];
+      for (const each of [a, b, c]) await register(queue, each);
+      const asked = await Promise.all([
+        queue.maintain(a.supervisorId),
+        other.maintain(b.supervisorId),
+        queue.maintain(c.supervisorId),
+      ]);
+      assertEquals(asked.filter(Boolean).length, 1);
+      const holder = [a, b, c][asked.indexOf(true)]?.supervisorId ?? "";
+      const next = holder === a.supervisorId ? b.supervisorId : a.supervisorId;
+      assertEquals(await other.maintain(holder), true);
+      assertEquals(await queue.maintain(next), false);
+      await queue.deregister(holder);
+      assertEquals(await other.maintain(next), true);
+      assertEquals(await queue.maintain(c.supervisorId), false);
+      await bench.ground.loseQueue(bench.name);
+      assertEquals(await queue.maintain(c.supervisorId), true);
+    },
+  );
+}
+
 function canceling(contract: BrokerContract): void {
   contractTest(contract, "who is left a claim is told that it is to be canceled", async (queue) => {
     const own = crew();
@@ -415,6 +443,34 @@ function losing(contract: BrokerContract): void {
       assertEquals(await (await bench.connect()).open(), id);
       await queue.enqueue([task()]);
       assertEquals((await claim(queue, b.workerIds[0])).claims.length, 1);
+    },
+  );
+
+  contractTest(
+    contract,
+    "a new client that comes first after a loss brings a new id, and the former one is kept",
+    async (queue, bench) => {
+      const own = crew();
+      await register(queue, own);
+      const ids = [await queue.open()];
+      assertEquals(new Set(await queue.brokerIds()), new Set(ids));
+      // Each time again, also where the loss takes what was kept.
+      for (let loss = 0; loss < 3; loss++) {
+        await bench.ground.loseQueue(bench.name);
+        const client = await bench.connect();
+        const id = await client.open();
+        assertEquals(ids.includes(id), false);
+        ids.push(id);
+        assertEquals(new Set(await client.brokerIds()), new Set([id]));
+        assertEquals((await register(queue, own)).swept, false);
+        assertEquals(new Set(await client.brokerIds()), new Set(ids));
+        assertEquals(await queue.open(), id);
+      }
+      // A former id that is the present one again is none of the former.
+      await bench.ground.loseQueue(bench.name);
+      await register(queue, own);
+      assertEquals(await queue.open(), ids.at(-1));
+      assertEquals(new Set(await queue.brokerIds()), new Set(ids));
     },
   );
 

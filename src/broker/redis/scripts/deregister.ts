@@ -11,7 +11,7 @@ export const STRIKE_OFF = `
 local function strike_off(supervisor)
   redis.call('ZREM', SUPERVISORS, supervisor)
   redis.call('HDEL', RENEWALS, supervisor)
-  if redis.call('GET', MENDER) == supervisor then redis.call('DEL', MENDER) end
+  if redis.call('GET', MAINTAINER) == supervisor then redis.call('DEL', MAINTAINER) end
   local workers, all = {}, redis.call('HGETALL', WORKERS)
   for index = 1, #all, 2 do
     if all[index + 1] == supervisor then

@@ -16,35 +16,6 @@ const ENTRIES_AT_ONCE = 500;
 /** How many entries of an older version's list of foreign entries one step moves. */
 const FOREIGN_AT_ONCE = 100;
 
-// KEYS[1]  the queue's list
-// ARGV[1]  supervisorId   ARGV[2] ms that its turn lasts
-// returns  1 where it is its turn, else 0
-// A turn that ends much later than one can is so by another clock: the server's was set back.
-const TAKE_TURN = defineScript([
-  READING,
-  `
-local holder, left = redis.call('GET', MENDER), redis.call('PTTL', MENDER)
-if holder and holder ~= ARGV[1] and left >= 0 and left <= tonumber(ARGV[2]) then return 0 end
-redis.call('SET', MENDER, ARGV[1], 'PX', ARGV[2])
-return 1
-`,
-], { flags: "allow-oom" });
-
-/** Whether it is this supervisor's turn to mend; it then is for `turnMs`. */
-export async function takeMendTurn(
-  redis: Commands,
-  queue: string,
-  { supervisorId, turnMs }: { readonly supervisorId: string; readonly turnMs: number },
-): Promise<boolean> {
-  return asNumber(
-    await redis.run(TAKE_TURN, {
-      key: queue,
-      args: [supervisorId, turnMs],
-      doing: `mend '${queue}'`,
-    }),
-  ) === 1;
-}
-
 /** A task whose hash says that it waits. */
 export interface Waiting {
   /** Its id. */

@@ -14,10 +14,10 @@ import { READY_MS } from "./ready.ts";
 // KEYS[1]  the queue's list
 // ARGV[1]  supervisorId   ARGV[2] lease, ms   ARGV[3] the broker's id, written where Redis lost it
 // ARGV[4]  our protocol   ARGV[5] ms to keep what ready workers said
-// ARGV     then the workerIds
+// ARGV[6]  how many ids the process knows that the broker had before, then these, then the workerIds
 // returns  {1} where it was swept, else
 //          {0, {claim, …}, {workerId, what it said, …}, {foreign entries, dropped ones},
-//          {supervisorId, mark, lease or '', 1 where it has lapsed, …}}
+//          {supervisorId, mark, lease or '', 1 where it has lapsed, …}, the broker's id}
 // That it was swept is written down by the sweep. Its mere absence is no proof: Redis may have lost its data.
 const RENEW = defineScript([
   READING,
@@ -30,6 +30,11 @@ if redis.call('ZSCORE', SWEPT, supervisor) then return {1} end
 if redis.call('HEXISTS', BROKER, 'id') == 0 then
   redis.call('HSET', BROKER, 'id', ARGV[3], 'protocol', ARGV[4], 'oldest', 1)
 end
+-- Redis lost its data and another client came first: rows know this broker by the former ids too.
+local broker_id, first_worker = redis.call('HGET', BROKER, 'id'), 7 + tonumber(ARGV[6])
+if broker_id ~= ARGV[3] then redis.call('SADD', FORMERLY, ARGV[3]) end
+for index = 7, first_worker - 1 do redis.call('SADD', FORMERLY, ARGV[index]) end
+redis.call('SREM', FORMERLY, broker_id)
 
 local lease_end, owned, ready, added = whole(NOW + lease), {}, {}, 0
 local function renew_claims(owner)
@@ -48,7 +53,7 @@ local count = tonumber(string.match(redis.call('HGET', RENEWALS, supervisor) or 
 redis.call('HSET', RENEWALS, supervisor, whole(count + 1) .. ':' .. whole(lease))
 redis.call('ZADD', SUPERVISORS, lease_end, supervisor)
 redis.call('HSET', BROKER, 'served', whole(NOW))
-for index = 6, #ARGV do
+for index = first_worker, #ARGV do
   local worker = ARGV[index]
   added = added + redis.call('HSET', WORKERS, worker, supervisor)
   local said = redis.call('GET', READY .. worker)
@@ -71,7 +76,7 @@ for index = 1, #registered, 2 do
     registry[#registry + 1] = value
   end
 end
-return {0, owned, ready, count_foreign(), registry}
+return {0, owned, ready, count_foreign(), registry, broker_id}
 `,
 ], { flags: "allow-oom" });
 
@@ -81,6 +86,8 @@ export interface Renewed {
   readonly renewal: Renewal;
   /** Everybody in the registry. */
   readonly registrations: readonly Registration[];
+  /** The broker's id now; undefined if the supervisor was swept. */
+  readonly brokerId: string | undefined;
 }
 
 function toRegistrations(reply: Reply | undefined): readonly Registration[] {
@@ -102,21 +109,23 @@ function toRegistrations(reply: Reply | undefined): readonly Registration[] {
 export async function renewSupervisor(
   redis: Commands,
   queue: string,
-  { supervisorId, workerIds, leaseMs, brokerId }: {
+  { supervisorId, workerIds, leaseMs, brokerId, formerIds }: {
     readonly supervisorId: string;
     readonly workerIds: readonly string[];
     readonly leaseMs: number;
     readonly brokerId: string;
+    readonly formerIds: readonly string[];
   },
 ): Promise<Renewed> {
-  const [swept, owned, ready, foreign, registry] = asArray(
+  const former = [formerIds.length, ...formerIds];
+  const [swept, owned, ready, foreign, registry, newId] = asArray(
     await redis.run(RENEW, {
       key: queue,
-      args: [supervisorId, leaseMs, brokerId, PROTOCOL, READY_MS, ...workerIds],
+      args: [supervisorId, leaseMs, brokerId, PROTOCOL, READY_MS, ...former, ...workerIds],
       doing: `renew the supervisor of '${queue}'`,
     }),
   );
-  if (asNumber(swept) === 1) return { renewal: SWEPT, registrations: [] };
+  if (asNumber(swept) === 1) return { renewal: SWEPT, registrations: [], brokerId: undefined };
   const said = asArray(ready).map(asString);
   const messages = new Map<string, string>();
   for (let index = 0; index < said.length; index += 2) {
@@ -131,5 +140,6 @@ export async function renewSupervisor(
       diagnostics: { foreign: asNumber(kept), foreignDropped: asNumber(dropped) },
     },
     registrations: toRegistrations(registry),
+    brokerId: asString(newId),
   };
 }
