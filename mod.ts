@@ -73,8 +73,8 @@ export {
 export { type Depth, type QueueDiagnostics } from "./src/broker/broker.ts";
 export { type ActivityApi, type NewRecord } from "./src/client/activity_api.ts";
 export { agentIdFrom, type AgentIdOptions } from "./src/client/agent_id.ts";
-export { type CancelOutcome } from "./src/client/cancel.ts";
-export { type CancelPendingReport, type CancelScope } from "./src/client/cancel_pending.ts";
+export { type CancelOutcome } from "./src/lifecycle/cancel_task.ts";
+export { type CancelPendingReport, type CancelScope } from "./src/lifecycle/cancel_pending.ts";
 export { type CancelPendingOptions, Client, type ClientDatabase } from "./src/client/client.ts";
 export { type ClientOptions } from "./src/client/client_options.ts";
 export { type EnqueueManyOptions, type EnqueueOptions } from "./src/client/enqueue_options.ts";

@@ -34,6 +34,11 @@ export type ActivityStatus = "queued" | "running" | "complete" | "error" | "canc
 /** The statuses after which nothing happens any more. */
 export const TERMINAL: readonly ActivityStatus[] = ["complete", "error", "canceled"];
 
+/** Whether nothing happens any more. */
+export function isTerminal(status: ActivityStatus): boolean {
+  return TERMINAL.includes(status);
+}
+
 /**
  * What went wrong, in parts. The names are those of the errors that handlers threw, and of the library's own:
  * `ValidationError` (a context or result that its schema refuses), `WorkerCrashError` (its process died too often),

@@ -4,21 +4,18 @@
  * @module
  */
 import { sql } from "kysely";
+import { COUNTERS, type Counters, countersOf } from "../task/counters.ts";
 import type { ActivityFailure, ActivityItem, ActivityKind, ActivityStatus } from "./activity.ts";
 import { jsonText, numberText, timeText, toDate, toDateOrNull, toNumberOrNull } from "./dialect.ts";
 import type { ActivityDatabase } from "./database.ts";
 
 /** An item as a statement gives it. */
-export interface StoredItem {
+export interface StoredItem extends Counters {
   readonly agent_id: string;
   readonly kind: ActivityKind;
   readonly queue: string | null;
   readonly task_name: string;
   readonly status: ActivityStatus;
-  readonly attempt: number;
-  readonly failures: number;
-  readonly crashes: number;
-  readonly lapses: number;
   readonly metadata: string;
   readonly message: string | null;
   readonly percentage: number | string | null;
@@ -43,7 +40,9 @@ export function itemColumns({ dialect }: ActivityDatabase) {
   const created = dialect === "postgres"
     ? sql`to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
     : sql`created_at`;
-  return sql`${id} as agent_id, kind, queue, task_name, status, attempt, failures, crashes, lapses,
+  return sql`${id} as agent_id, kind, queue, task_name, status, ${
+    sql.join(COUNTERS.map((name) => sql.ref(name)))
+  },
     ${jsonText(dialect, "metadata")} as metadata, message,
     ${numberText(dialect, "percentage")} as percentage, error, error_name,
     ${jsonText(dialect, "error_detail")} as error_detail, ${created} as created_text,
@@ -58,10 +57,7 @@ export function toItem(row: StoredItem): ActivityItem {
     queue: row.queue,
     taskName: row.task_name,
     status: row.status,
-    attempt: row.attempt,
-    failures: row.failures,
-    crashes: row.crashes,
-    lapses: row.lapses,
+    ...countersOf(row),
     metadata: JSON.parse(row.metadata),
     message: row.message,
     percentage: toNumberOrNull(row.percentage),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Counters } from "../task/counters.ts";
 import type { ActivityFailure, ActivityKind, ActivityStatus } from "./activity.ts";
 
 /** A row to be made for a task. */
@@ -63,12 +64,7 @@ export interface ActivityWrite {
   /** The same in parts. */
   readonly failure?: ActivityFailure;
   /** Counters that changed. */
-  readonly counters?: {
-    readonly attempt?: number;
-    readonly failures?: number;
-    readonly crashes?: number;
-    readonly lapses?: number;
-  };
+  readonly counters?: Partial<Counters>;
   /**
    * The message, without a status, is the last under this token: how an attempt failed that is to be tried again.
    * There is one such line, however often it is written, and by whomever.
@@ -94,7 +90,7 @@ export type TaskResultRow = Pick<
 >;
 
 /** A task's row, as far as the library itself needs it. */
-export interface TaskRow extends RowState {
+export interface TaskRow extends RowState, Counters {
   /** Its id. */
   readonly agentId: string;
   /** Its name. */
@@ -115,14 +111,6 @@ export interface TaskRow extends RowState {
   readonly percentage: number | null;
   /** The metadata's JSON. */
   readonly metadata: string;
-  /** Counters. */
-  readonly attempt: number;
-  /** Runs whose handler threw. */
-  readonly failures: number;
-  /** Runs whose process died. */
-  readonly crashes: number;
-  /** Claims whose lease ran out. */
-  readonly lapses: number;
   /** When it is due. */
   readonly runAt: Date | null;
 }

@@ -17,6 +17,7 @@ import type {
   ActivityMetrics,
   ActivityMetricsOptions,
   ActivityPage,
+  MetadataFilter,
 } from "./activity.ts";
 import type {
   ActivityWrite,
@@ -35,7 +36,7 @@ import {
   readBrokers,
 } from "./brokers.ts";
 import { RowsLocked, toConnectionError } from "./failure.ts";
-import { checkMetadataKey } from "./filters.ts";
+import { checkMetadataKey, meetsMetadata } from "./filters.ts";
 import { insertTasks } from "./insert.ts";
 import { readMetrics } from "./metrics.ts";
 import { checkMigrated, migrate } from "./migrator.ts";
@@ -191,9 +192,17 @@ export class ActivityStore {
     return this.#writer.write(write, options);
   }
 
-  /** One row, read together with those that others ask for at the same time; undefined where there is none. */
-  readRow(id: string): Promise<TaskRow | undefined> {
-    return this.#rows.read(id);
+  /**
+   * One row, read together with those that others ask for at the same time; undefined if there is none, or its metadata
+   * is another's (another tenant's).
+   */
+  async readRow(
+    id: string,
+    { metadata }: { readonly metadata?: MetadataFilter | undefined } = {},
+  ): Promise<TaskRow | undefined> {
+    const row = await this.#rows.read(id);
+    if (row === undefined || metadata === undefined) return row;
+    return meetsMetadata(row.metadata, metadata) ? row : undefined;
   }
 
   /** Rows; those that are not there are left out. */

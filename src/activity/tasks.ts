@@ -4,6 +4,7 @@
  * @module
  */
 import { sql } from "kysely";
+import { COUNTERS } from "../task/counters.ts";
 import type { ActivityStatus } from "./activity.ts";
 import type { TaskResultRow, TaskRow } from "./rows.ts";
 import {
@@ -115,7 +116,9 @@ export async function readTasks(
   } as agent_id, task_name, queue, kind, status, cast(token as text) as token,
       ${jsonText(dialect, "context")} as context, ${jsonText(dialect, "metadata")} as metadata,
       ${jsonText(dialect, "result")} as result, error, message,
-      ${numberText(dialect, "percentage")} as percentage, attempt, failures, crashes, lapses,
+      ${numberText(dialect, "percentage")} as percentage, ${
+    sql.join(COUNTERS.map((name) => sql.ref(name)))
+  },
       ${timeText(dialect, "run_at")} as run_at
     from ${database.activity} where ${idIn(dialect, ids)}`.execute(database.db);
   return rows.map(({ agent_id, task_name, percentage, run_at, ...rest }) => ({

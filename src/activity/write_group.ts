@@ -5,11 +5,22 @@
  * @module
  */
 import { type Kysely, type RawBuilder, sql } from "kysely";
+import { COUNTERS } from "../task/counters.ts";
 import type { ActivityStatus } from "./activity.ts";
 import { detailJson } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { idIn } from "./dialect.ts";
 import type { ActivityDatabase } from "./database.ts";
+
+const COUNTER_TYPES = sql.join(COUNTERS.map((name) => sql`${sql.id(name)} int`));
+const COUNTER_VALUES = sql.join(
+  COUNTERS.map((name) => sql`value->>${name} as ${sql.id(name)}`),
+);
+const COUNTER_CHANGES = sql.join(
+  COUNTERS.map((name) =>
+    sql`${sql.id(name)} = coalesce(${sql.id("i", name)}, ${sql.id("a", name)})`
+  ),
+);
 
 /** A write with its number under its token. */
 export interface NumberedWrite extends ActivityWrite {
@@ -61,7 +72,7 @@ async function writePostgres(
     with input as materialized (
       select x.* from jsonb_to_recordset(cast(${inputOf(writes)}::text as jsonb)) as x(
         agent_id uuid, token bigint, seq int, status text, message text, percentage double precision,
-        result text, error text, error_name text, error_detail text, attempt int, failures int, crashes int, lapses int
+        result text, error text, error_name text, error_detail text, ${COUNTER_TYPES}
       )
       where ${lenient ? sql`set_config('synchronous_commit', 'off', true) is not null` : sql`true`}
     ), locked as materialized (
@@ -124,10 +135,7 @@ function changes({ result, detail, now }: Changed): RawBuilder<unknown> {
     error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
     error_name = case when i.status = 'complete' or i.error is not null then i.error_name else a.error_name end,
     error_detail = case when i.status = 'complete' or i.error is not null then ${detail} else a.error_detail end,
-    attempt = coalesce(i.attempt, a.attempt),
-    failures = coalesce(i.failures, a.failures),
-    crashes = coalesce(i.crashes, a.crashes),
-    lapses = coalesce(i.lapses, a.lapses),
+    ${COUNTER_CHANGES},
     queued_at = case when i.status = 'queued' then ${now} else a.queued_at end,
     started_at = case when i.status = 'running' then ${now} else a.started_at end,
     ended_at = case when i.status in ('complete', 'error', 'canceled') then ${now} else a.ended_at end`;
@@ -179,8 +187,7 @@ async function changeSqlite(
         value->>'status' as status, value->>'message' as message, value->>'percentage' as percentage,
         json(value->>'result') as result, value->>'error' as error,
         value->>'error_name' as error_name, json(value->>'error_detail') as error_detail,
-        value->>'attempt' as attempt, value->>'failures' as failures,
-        value->>'crashes' as crashes, value->>'lapses' as lapses
+        ${COUNTER_VALUES}
       from json_each(${inputOf(writes)})
     )
     update ${database.activity} as a set

@@ -7,7 +7,7 @@
 import { after, monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { findUnstorableJson, sanitizeText } from "../task/text.ts";
-import { TERMINAL } from "./activity.ts";
+import { isTerminal } from "./activity.ts";
 import { ERROR_BYTES, storableFailure } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { failureOf, RowsLocked, toConnectionError } from "./failure.ts";
@@ -98,7 +98,7 @@ export class Writer {
         : this.#progressSeq + 1;
       return this.#progressSeq;
     }
-    return TERMINAL.includes(status) ? SEQ_LAST : SEQ_FIRST;
+    return isTerminal(status) ? SEQ_LAST : SEQ_FIRST;
   }
 
   async #flush(): Promise<void> {

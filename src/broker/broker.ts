@@ -21,6 +21,8 @@
  * @module
  */
 
+import type { Counters } from "../task/counters.ts";
+
 /** The version of the protocol between processes that share a queue. */
 export const PROTOCOL = 1;
 
@@ -83,18 +85,6 @@ export interface NewTask {
   readonly runAtMs?: number;
   /** Counters, where a task whose broker copy was lost is put in again from its row. */
   readonly counters?: Counters;
-}
-
-/** How often what happened to a task. */
-export interface Counters {
-  /** Claims so far; the number of the present run. */
-  readonly attempt: number;
-  /** Runs whose handler threw. */
-  readonly failures: number;
-  /** Runs whose process died. */
-  readonly crashes: number;
-  /** Claims whose lease ran out. */
-  readonly lapses: number;
 }
 
 /** Names one claim: nobody without its token may settle it. */

@@ -20,8 +20,12 @@ import {
 } from "../task/definition.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { type ActivityApi, activityApi } from "./activity_api.ts";
-import { type CancelOutcome, cancelTask } from "./cancel.ts";
-import { cancelPending, type CancelPendingReport, type CancelScope } from "./cancel_pending.ts";
+import { type CancelOutcome, cancelTask } from "../lifecycle/cancel_task.ts";
+import {
+  cancelPending,
+  type CancelPendingReport,
+  type CancelScope,
+} from "../lifecycle/cancel_pending.ts";
 import {
   checkClientOptions,
   type ClientOptions,

@@ -12,6 +12,13 @@ import {
   TaskConflictError,
 } from "../errors.ts";
 import { type CodecLimits, encodeContext, encodeMetadata, encodeUnchecked } from "../task/codec.ts";
+import {
+  openPutTarget,
+  type PreparedTask,
+  type PutOutcome,
+  type PutTarget,
+  putTasks,
+} from "../lifecycle/put_tasks.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
 import type { TaskDefinition } from "../task/definition.ts";
 import { describeError } from "../task/describe_error.ts";
@@ -24,13 +31,6 @@ import {
   idsOf,
 } from "./enqueue_options.ts";
 import { type TaskHandle, taskHandle } from "./handle.ts";
-import {
-  type Entrance,
-  openEntrance,
-  type PreparedTask,
-  putIn,
-  type PutOutcome,
-} from "./put_in.ts";
 import type { Stores } from "../stores/stores.ts";
 import { warnOfUnserved } from "./unserved.ts";
 
@@ -60,18 +60,18 @@ export async function enqueueOne(
     parentId: currentTaskOrUndefined()?.agentId,
     payload: await encode(request, context),
   };
-  let entrance: Entrance;
+  let target: PutTarget;
   try {
-    entrance = await openEntrance(stores, request.queueName);
+    target = await openPutTarget(stores, request.queueName);
   } catch (cause) {
     // Nothing was sent, so nothing of it is anywhere.
     if (cause instanceof ConnectionError) throw errorOf(task, { kind: "refused", cause });
     throw cause;
   }
-  const [outcome] = await putIn(entrance, [task]);
+  const [outcome] = await putTasks(target, [task]);
   const error = outcome === undefined ? undefined : errorOf(task, outcome);
   if (error !== undefined) throw error;
-  await warnOfUnserved(stores, entrance.queue);
+  await warnOfUnserved(stores, target.queue);
   return handleOf(stores, request, task.agentId);
 }
 
@@ -94,13 +94,13 @@ export async function enqueueMany<Result>(
   // Where one chunk failed for its connection, the next would wait in vain as well.
   let broken = false;
   try {
-    const entrance = tasks.length === 0 ? undefined : await openEntrance(stores, request.queueName);
+    const target = tasks.length === 0 ? undefined : await openPutTarget(stores, request.queueName);
     for (const chunk of chunksOf(tasks)) {
-      if (entrance === undefined || broken) {
+      if (target === undefined || broken) {
         refused.push(...chunk.map((task) => task.agentId));
         continue;
       }
-      for (const [index, outcome] of (await putIn(entrance, chunk)).entries()) {
+      for (const [index, outcome] of (await putTasks(target, chunk)).entries()) {
         const task = chunk[index];
         if (task === undefined) continue;
         const error = errorOf(task, outcome);
@@ -109,8 +109,8 @@ export async function enqueueMany<Result>(
         broken ||= outcome.kind === "refused" || outcome.kind === "uncertain";
       }
     }
-    if (entrance !== undefined && accepted.length > 0) {
-      await warnOfUnserved(stores, entrance.queue);
+    if (target !== undefined && accepted.length > 0) {
+      await warnOfUnserved(stores, target.queue);
     }
   } catch (error) {
     if (!(error instanceof ConnectionError)) throw error;

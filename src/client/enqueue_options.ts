@@ -5,6 +5,7 @@
  */
 import { v7 } from "uuid";
 import { type Duration, toMilliseconds } from "../clock.ts";
+import type { Due, TaskId } from "../lifecycle/put_tasks.ts";
 import { isAgentId } from "../task/agent_id.ts";
 import { checkDate } from "../task/dates.ts";
 import { kindOf } from "../task/json_text.ts";
@@ -90,22 +91,6 @@ export interface EnqueueManyOptions {
    * @default {undefined} (at once)
    */
   readonly runAt?: Date | undefined;
-}
-
-/** When a task is due; empty for at once. */
-export interface Due {
-  /** Milliseconds from now. */
-  readonly delayMs?: number;
-  /** A time. */
-  readonly runAt?: Date;
-}
-
-/** An id, and whether the caller brought it: others may then know it too. */
-export interface TaskId {
-  /** The id, a UUID in lower case. */
-  readonly agentId: string;
-  /** Whether the caller brought it. */
-  readonly given: boolean;
 }
 
 /**

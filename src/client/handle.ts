@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type ActivityStatus, type MetadataFilter, TERMINAL } from "../activity/activity.ts";
+import { type ActivityStatus, isTerminal, type MetadataFilter } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import {
   type Duration,
@@ -23,7 +23,7 @@ import { decodeResult } from "../task/codec.ts";
 import type { TaskDefinition } from "../task/definition.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { checkSignal } from "../task/signals.ts";
-import { type CancelOutcome, cancelTask } from "./cancel.ts";
+import { type CancelOutcome, cancelTask } from "../lifecycle/cancel_task.ts";
 import type { Stores } from "../stores/stores.ts";
 import { describeUnended, warnOfWaiting } from "./waiting.ts";
 import { type Progress, readTask, type TaskRef, watchTask } from "./watch.ts";
@@ -292,7 +292,7 @@ class StoredTask<Result> implements TaskHandle<Result> {
         last?.status === status && last.percentage === percentage && last.message === message
       ) continue;
       // A worker's message may say "complete" before the row does; only the row ends it.
-      if (seen.kind === "progress" && TERMINAL.includes(status)) continue;
+      if (seen.kind === "progress" && isTerminal(status)) continue;
       last = { status, percentage, message };
       yield last;
     }
@@ -332,7 +332,7 @@ class StoredTask<Result> implements TaskHandle<Result> {
     const since = monotonicMs();
     for await (const seen of watchTask(this.#stores, this.#ref, { signal, progress: false })) {
       if (seen.kind !== "row") continue;
-      if (TERMINAL.includes(seen.row.status)) return seen.row;
+      if (isTerminal(seen.row.status)) return seen.row;
       warnOfWaiting(this.#stores, seen.row, monotonicMs() - since);
     }
     // The wait was ended from outside, and its promise is settled already.
@@ -348,7 +348,7 @@ class StoredTask<Result> implements TaskHandle<Result> {
     const row = await settlesWithin(reading, LAST_LOOK_MS)
       ? await reading.catch(() => undefined)
       : undefined;
-    if (row !== undefined && TERMINAL.includes(row.status)) return row;
+    if (row !== undefined && isTerminal(row.status)) return row;
     const state = row === undefined
       ? ""
       : ` (${describeUnended(row, timeoutMs, this.#stores.now())})`;

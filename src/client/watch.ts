@@ -4,10 +4,8 @@
  *
  * @module
  */
-import { type ActivityStatus, type MetadataFilter, TERMINAL } from "../activity/activity.ts";
-import { meetsMetadata } from "../activity/filters.ts";
+import { type ActivityStatus, isTerminal, type MetadataFilter } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
-import type { ActivityStore } from "../activity/store.ts";
 import type { Unsubscribe } from "../broker/broker.ts";
 import { monotonicMs, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
@@ -23,16 +21,6 @@ export interface TaskRef {
   readonly queueName: string;
   /** What its metadata must have; of another one it is as if there was no record. */
   readonly metadata?: MetadataFilter | undefined;
-}
-
-/** The row of an id; undefined if there is none, or it is another tenant's. */
-export async function readVisible(
-  store: ActivityStore,
-  { agentId, metadata }: Pick<TaskRef, "agentId" | "metadata">,
-): Promise<TaskRow | undefined> {
-  const row = await store.readRow(agentId);
-  if (row === undefined || metadata === undefined) return row;
-  return meetsMetadata(row.metadata, metadata) ? row : undefined;
 }
 
 /** What is seen of a task: its row, or a message of its worker. */
@@ -75,7 +63,7 @@ const BACKLOG = 256;
  */
 export async function readTask(stores: Stores, ref: TaskRef): Promise<TaskRow> {
   const { agentId, taskName } = ref;
-  const row = await readVisible(await stores.activity(), ref);
+  const row = await (await stores.activity()).readRow(agentId, ref);
   if (row === undefined) {
     throw new ResultExpiredError(
       `Cannot tell what became of task '${taskName}' (${agentId}): there is no record of it`,
@@ -102,7 +90,7 @@ export async function* watchTask(
   const first = await reader.read();
   if (first === undefined) return;
   yield { kind: "row", row: first };
-  if (TERMINAL.includes(first.status)) return;
+  if (isTerminal(first.status)) return;
   const line = new Line(stores, { ...ref, queueName: first.queue ?? ref.queueName }, options);
   try {
     while (!signal.aborted) {
@@ -111,7 +99,7 @@ export async function* watchTask(
       if (signal.aborted) return;
       if (row !== undefined) {
         yield { kind: "row", row };
-        if (TERMINAL.includes(row.status)) return;
+        if (isTerminal(row.status)) return;
       }
       let readAt = monotonicMs() + line.readEveryMs;
       while (!line.mustRead() && monotonicMs() < readAt) {

@@ -5,6 +5,7 @@
  */
 import type { SweptClaim } from "../broker/broker.ts";
 import { settlesWithin } from "../clock.ts";
+import { lapseTask, lostMessage } from "../lifecycle/lapse.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import { type MaintenanceParts, MaintenanceService } from "./service.ts";
 
@@ -37,26 +38,11 @@ async function sweep(parts: MaintenanceParts): Promise<void> {
 }
 
 async function record(claim: SweptClaim, { queue, store, pool }: MaintenanceParts): Promise<void> {
-  const { id: agentId, token, lapses, name } = claim;
-  if (claim.outcome === "canceled") {
-    const message = "Canceled: the host that ran it is gone";
-    await store.write({ agentId, token, status: "canceled", message });
-    await queue.end(claim);
-    return;
+  const { id: agentId, lapses, name, outcome } = claim;
+  const log = supervisorLogger(pool);
+  if (outcome === "exhausted") log.error(`${lostMessage(lapses)}: ${name} ${agentId}`);
+  if (outcome === "returned") {
+    log.warn(`Took task ${name} ${agentId} back from a host that is gone (lapse ${lapses})`);
   }
-  if (claim.outcome === "returned") {
-    supervisorLogger(pool).warn(
-      `Took task ${name} ${agentId} back from a host that is gone (lapse ${lapses})`,
-    );
-    const message = "Waiting to run again: the host that ran it is gone";
-    await store.write({ agentId, token, status: "queued", message, counters: { lapses } });
-    return;
-  }
-  const message = `Task lost: the host that ran it went away ${lapses} times`;
-  supervisorLogger(pool).error(`${message}: ${name} ${agentId}`);
-  const error = `lost: ${message}`;
-  const failure = { name: "TaskLostError", message, stack: null };
-  const counters = { lapses };
-  await store.write({ agentId, token, status: "error", message, error, failure, counters });
-  await queue.end(claim);
+  await lapseTask(claim, { queue, store });
 }

@@ -7,6 +7,7 @@
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
 import { aborted, settlesWithin, sleep } from "../clock.ts";
+import { type Departure, settleWorker } from "../lifecycle/settle_worker.ts";
 import { supervisorLogger } from "../log/lifecycle.ts";
 import type { LogRelay } from "../log/relay.ts";
 import type { TroubleLog } from "../log/trouble.ts";
@@ -15,7 +16,6 @@ import type { Guardian } from "../process/guardian.ts";
 import type { WorkerChannel } from "../process/handshake.ts";
 import type { Interrupted } from "../task/definition.ts";
 import { closingCall } from "./closing.ts";
-import { type Departure, settleWorker } from "./settle.ts";
 import type { SpawnedWorker, WorkerSlot } from "./worker_slot.ts";
 
 /** How long the last log lines of a worker that ended by itself are waited for. */

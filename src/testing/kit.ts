@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { TERMINAL } from "../activity/activity.ts";
+import { isTerminal } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import { memoryDatabase, memoryDialect } from "../activity/memory_dialect.ts";
 import { SharedMemory } from "../activity/shared_memory.ts";
@@ -235,7 +235,7 @@ class Kit implements TestPool {
     this.#refuseClosed();
     const rows = await this.#store.readRows(agentIds);
     return new Set(
-      rows.filter(({ status }) => !TERMINAL.includes(status)).map(({ agentId }) => agentId),
+      rows.filter(({ status }) => !isTerminal(status)).map(({ agentId }) => agentId),
     );
   }
 

@@ -8,10 +8,11 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Depth, Queue } from "../broker/broker.ts";
 import { repeat, settlesWithin, type StopRepeating } from "../clock.ts";
 import { activityMessages } from "../config.ts";
+import { restoreOrphans } from "../lifecycle/restore.ts";
+import { settleUnknown } from "../lifecycle/unknown.ts";
 import type { Database } from "../task/context.ts";
 import type { Task } from "../task/definition.ts";
 import { Run } from "../worker/run.ts";
-import { giveBackUnknown, restoreOrphans } from "../worker/unusual.ts";
 import { type Frame, runInFrame } from "./frame.ts";
 
 /** How often a run asks whether it is to stop; a worker does once a second. */
@@ -112,7 +113,7 @@ export class KitWorker {
   async #settle(claim: Claim, frame: Frame): Promise<void> {
     const { queue, store, tasks, maxResultBytes, database } = this.#parts;
     const task = tasks.get(claim.name);
-    if (task === undefined) return await giveBackUnknown(claim, this.#parts);
+    if (task === undefined) return await settleUnknown(claim, this.#parts);
     const run = new Run(claim, task, {
       queue,
       store,

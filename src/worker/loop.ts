@@ -4,14 +4,15 @@
  *
  * @module
  */
-import type { ActivityStore } from "../activity/store.ts";
-import type { Claim, ClaimState, Queue } from "../broker/broker.ts";
+import type { Claim, ClaimState } from "../broker/broker.ts";
 import { repeat, sleep } from "../clock.ts";
+import { reassertClaim, restoreOrphans } from "../lifecycle/restore.ts";
+import { postponeRun } from "../lifecycle/run.ts";
+import { settleUnknown } from "../lifecycle/unknown.ts";
 import { workerLogger } from "../log/lifecycle.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import type { Task } from "../task/definition.ts";
 import { Run, type RunEnvironment } from "./run.ts";
-import { giveBackUnknown, restoreOrphans } from "./unusual.ts";
 
 /** How long an idle worker waits for a hint; a broker may shorten it. */
 const IDLE_WAIT_MS = 5_000;
@@ -31,10 +32,6 @@ export interface LoopParts extends RunEnvironment {
   readonly concurrency: number;
   /** The lease of a claim, in milliseconds. */
   readonly leaseMs: number;
-  /** The queue. */
-  readonly queue: Queue;
-  /** The rows. */
-  readonly store: ActivityStore;
   /** Called when the runs under way have changed. */
   readonly onChange: () => void;
 }
@@ -137,7 +134,7 @@ export class ClaimLoop {
   async #settleUnknown(claim: Claim): Promise<void> {
     this.#settling.add(claim.id);
     try {
-      await giveBackUnknown(claim, this.#parts);
+      await settleUnknown(claim, this.#parts);
     } catch (error) {
       this.#sayTrouble("give back", `task ${claim.name} ${claim.id}`, error);
     } finally {
@@ -161,7 +158,7 @@ export class ClaimLoop {
   /** The stores failed, not the task: it waits a moment and costs it nothing. */
   async #giveBack(claim: Claim): Promise<void> {
     try {
-      await this.#parts.queue.release(claim, { delayMs: 1_000 });
+      await postponeRun(claim, this.#parts);
     } catch (error) {
       // The next claim's `holding` no longer names it, which gives it back too.
       this.#sayTrouble("give back", `task ${claim.name} ${claim.id}`, error);
@@ -197,12 +194,10 @@ export class ClaimLoop {
     }
   }
 
-  async #reassert(run: Run): Promise<boolean> {
-    const row = await this.#parts.store.readRow(run.claim.id);
-    const ended = row !== undefined && row.status !== "queued" && row.status !== "running";
-    if (ended || !this.#runs.has(run.claim.id)) return true;
-    const { queue, workerId, leaseMs } = this.#parts;
-    return await queue.reassert(run.claim, { workerId, leaseMs });
+  async #reassert({ claim }: Run): Promise<boolean> {
+    const { workerId, leaseMs } = this.#parts;
+    const isRunning = () => this.#runs.has(claim.id);
+    return await reassertClaim({ claim, workerId, leaseMs, isRunning }, this.#parts);
   }
 
   /** A worker that lost a run ends once its others have: what the lost handler still does is not to be trusted. */

@@ -1,16 +1,13 @@
 /**
- * One run of one task, from its claim to its end. The row decides: `running` is written before the handler
- * starts, the end is written before the broker forgets the task, and a write that the row refuses
- * settles the broker to what the row says.
+ * One run of one task: calls its handler, with what the handler sees, and says how it went.
  *
  * @module
  */
-import type { ActivityWrite, WriteOutcome } from "../activity/rows.ts";
-import type { ActivityStore } from "../activity/store.ts";
-import type { Claim, Queue } from "../broker/broker.ts";
+import type { Claim } from "../broker/broker.ts";
 import type { ActivityMessages } from "../config.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
+import { beginRun, endRun, type RunParts } from "../lifecycle/run.ts";
 import { taskLog, taskLogger } from "../log/lifecycle.ts";
 import { explainDenied } from "../process/scope.ts";
 import { decodeContext, encodeResult } from "../task/codec.ts";
@@ -21,28 +18,18 @@ import { describeError, partsOfError } from "../task/describe_error.ts";
 import { Progress } from "./progress.ts";
 
 /** What a run needs of its worker. */
-export interface RunEnvironment {
-  /** The queue. */
-  readonly queue: Queue;
-  /** The rows. */
-  readonly store: ActivityStore;
-  /** The broker's id, for a row that has to be made. */
-  readonly brokerId: string;
+export interface RunEnvironment extends Omit<RunParts, "lost"> {
   /** The library's own messages. */
   readonly messages: ActivityMessages;
   /** The most bytes of a result. */
   readonly maxResultBytes: number;
-  /** Whether rows keep the context. */
-  readonly storeContext: boolean;
   /** Names that are set in the supervisor and not granted here. */
   readonly ungranted: readonly string[];
   /** The handlers' database, opened at first use. */
   readonly database: () => Database;
-  /** Aborts when the worker is to end: the broker is then not waited for any longer. */
-  readonly stopping: AbortSignal;
 }
 
-/** Between two tries of a call that the broker has to answer. */
+/** Between two tries of a read that the database has to answer. */
 const TRY_AGAIN_MS = 500;
 
 /**
@@ -50,9 +37,6 @@ const TRY_AGAIN_MS = 500;
  * guardian kills what is left a second after that death.
  */
 const HEAR_DEATH_MS = 900;
-
-/** What the beginning of a run came to: its handler is called, or the row had something else to say. */
-type Start = "go" | "settled";
 
 /** One run. */
 export class Run {
@@ -92,73 +76,12 @@ export class Run {
   /** Runs it. Resolves when the broker has settled it, or the run is lost; rejects for a broken store only. */
   async execute(): Promise<void> {
     try {
-      if (await this.#begin() === "go") await this.#run();
+      const { started } = this.#environment.messages;
+      if (await beginRun(this.claim, started, this.#parts) === "begun") await this.#run();
     } catch (error) {
       // A lost run ends quietly: whoever owns the task now writes its story.
       if (!this.isLost) throw error;
     }
-  }
-
-  async #begin(): Promise<Start> {
-    const { claim } = this;
-    const { store, messages } = this.#environment;
-    const write: ActivityWrite = {
-      agentId: claim.id,
-      token: claim.token,
-      status: "running",
-      message: messages.started,
-      counters: {
-        attempt: claim.attempt,
-        failures: claim.failures,
-        crashes: claim.crashes,
-        lapses: claim.lapses,
-      },
-    };
-    let outcome = await store.write(write, { signal: this.#lost.signal });
-    if (outcome.kind === "missing") {
-      await this.#makeRow();
-      outcome = await store.write(write, { signal: this.#lost.signal });
-    }
-    if (outcome.kind === "written") return "go";
-    await this.#settleTo(outcome);
-    return "settled";
-  }
-
-  /** A task without a row (the database lost it): it gets one, so that its life is on record. */
-  async #makeRow(): Promise<void> {
-    const { claim } = this;
-    const { store, queue, brokerId, storeContext } = this.#environment;
-    const [outcome] = await store.insertTasks([{
-      agentId: claim.id,
-      taskName: claim.name,
-      queue: queue.name,
-      brokerId,
-      context: storeContext && claim.payload !== "" ? claim.payload : null,
-      metadata: "{}",
-    }]);
-    if (outcome?.kind !== "locked") return;
-    throw new ConnectionError(
-      `Cannot make the row of task ${claim.id}: another transaction has made it and has not ended`,
-      { retryable: true },
-    );
-  }
-
-  /** The row says something else than this run: the broker is brought to it. */
-  async #settleTo(outcome: WriteOutcome): Promise<void> {
-    const { queue } = this.#environment;
-    if (outcome.kind !== "refused") {
-      throw new TypeError(
-        `Cannot settle task ${this.claim.id} by a write that was ${outcome.kind}`,
-      );
-    }
-    const { status, token } = outcome.row;
-    if (status === "complete" || status === "error" || status === "canceled") {
-      await this.#insist(() => queue.end(this.claim));
-      return;
-    }
-    // The row is newer than the broker: it was restored from an old copy. Its tokens go on above the row's.
-    await queue.raiseToken(token);
-    await queue.release(this.claim);
   }
 
   async #run(): Promise<void> {
@@ -230,19 +153,19 @@ export class Run {
   async #complete(result: string | undefined, progress: Progress): Promise<void> {
     const { claim } = this;
     const { messages } = this.#environment;
-    const outcome = await this.#end({
+    const outcome = await endRun(this.claim, {
       status: "complete",
       message: messages.complete,
       percentage: 100,
       ...(result === undefined ? {} : { result }),
-    });
+    }, this.#parts);
     if (outcome.kind === "invalid") {
       return await this.#fail(
         new TypeError(`Cannot store the result of task '${claim.name}': ${outcome.reason}`),
         progress,
       );
     }
-    if (outcome.kind === "written") taskLogger(claim).info(`Task completed: ${claim.name}`);
+    if (outcome.kind === "ended") taskLogger(claim).info(`Task completed: ${claim.name}`);
   }
 
   async #fail(thrown: unknown, progress: Progress): Promise<void> {
@@ -251,53 +174,29 @@ export class Run {
     const { headline, text } = describeError(thrown);
     const hint = explainDenied(text, { environment: ungranted });
     const shown = hint === undefined ? headline : `${headline} (${hint})`;
-    const outcome = await this.#end({
+    const outcome = await endRun(this.claim, {
       status: "error",
       message: progress.wordedFailure ?? messages.error.replaceAll("{error}", () => shown),
       error: hint === undefined ? text : text.replace(headline, () => shown),
       failure: partsOfError(thrown),
       counters: { failures: claim.failures + 1 },
-    });
-    if (outcome.kind === "written") taskLogger(claim).error(`Task failed: ${shown}`);
+    }, this.#parts);
+    if (outcome.kind === "ended") taskLogger(claim).error(`Task failed: ${shown}`);
   }
 
   async #endCanceled(): Promise<void> {
-    const outcome = await this.#end({ status: "canceled", message: "Canceled while it ran" });
-    if (outcome.kind === "written") {
+    const outcome = await endRun(this.claim, {
+      status: "canceled",
+      message: "Canceled while it ran",
+    }, this.#parts);
+    if (outcome.kind === "ended") {
       taskLogger(this.claim).info(`Task canceled: ${this.claim.name}`);
     }
   }
 
-  /** Row first, then the broker; a row that had ended already settles the broker to it. */
-  async #end(write: Omit<ActivityWrite, "agentId" | "token">): Promise<WriteOutcome> {
-    const { claim } = this;
-    const { store, queue } = this.#environment;
-    const full = { agentId: claim.id, token: claim.token, ...write };
-    let outcome = await store.write(full, { signal: this.#lost.signal });
-    if (outcome.kind === "missing") {
-      await this.#makeRow();
-      outcome = await store.write(full, { signal: this.#lost.signal });
-    }
-    if (outcome.kind === "refused") await this.#settleTo(outcome);
-    if (outcome.kind === "written") await this.#insist(() => queue.end(claim));
-    return outcome;
-  }
-
-  /**
-   * Calls the broker until it answers. The row is written, so nothing depends on it but the slot: a worker
-   * that is to end does not wait, and whoever meets the claim later settles it by the row.
-   */
-  async #insist(call: () => Promise<unknown>): Promise<void> {
-    for (;;) {
-      try {
-        await call();
-        return;
-      } catch (error) {
-        if (!(error instanceof ConnectionError)) throw error;
-        if (this.isLost || this.#environment.stopping.aborted) return;
-        await sleep(TRY_AGAIN_MS, { signal: this.#environment.stopping });
-      }
-    }
+  /** What the beginning and the end of this run need. */
+  get #parts(): RunParts {
+    return { ...this.#environment, lost: this.#lost.signal };
   }
 }
 

@@ -13,6 +13,7 @@ import { aborted, monotonicMs, settlesWithin, withDeadline } from "../clock.ts";
 import { Contact } from "../contact.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
 import { keepTrying } from "../stores/keep_trying.ts";
+import { orphanRun } from "../lifecycle/run.ts";
 import { contactLog } from "../log/contact_log.ts";
 import { captureConsole, takeOverLogging } from "../log/capture.ts";
 import { workerLogger } from "../log/lifecycle.ts";
@@ -298,14 +299,7 @@ class Worker {
     workerLogger().warn(`The supervisor is gone: giving back ${runs.length} tasks and ending`);
     const all = Promise.allSettled(runs.map(async (run) => {
       run.lose("The supervisor of this worker died");
-      const { outcome, token } = await this.#queue.release(run.claim);
-      if (outcome !== "done") return;
-      await this.#store.write({
-        agentId: run.claim.id,
-        token,
-        status: "queued",
-        message: "Interrupted: the supervisor died",
-      });
+      await orphanRun(run.claim, { queue: this.#queue, store: this.#store });
     }));
     await settlesWithin(all, ORPHAN_MS);
   }

@@ -3,10 +3,10 @@
  * lost on the way back.
  */
 import type { Queue } from "../../src/broker/broker.ts";
-import { type PreparedTask, putIn } from "../../src/client/put_in.ts";
+import { type PreparedTask, putTasks } from "../../src/lifecycle/put_tasks.ts";
 import { ConnectionError } from "../../src/errors.ts";
 import { assertEquals } from "../support/assert.ts";
-import { type Bench, type HandWorker, makeBench } from "./support.ts";
+import { type Bench, type HandWorker, makeBench } from "../client/support.ts";
 
 const LOST = new ConnectionError("the answer was lost", { retryable: true });
 
@@ -34,7 +34,7 @@ function task(given: boolean, agentId: string = crypto.randomUUID()): PreparedTa
 }
 
 async function put(bench: Bench, queue: Queue, each: PreparedTask) {
-  const [outcome] = await putIn({
+  const [outcome] = await putTasks({
     queue,
     store: bench.store,
     brokerId: crypto.randomUUID(),
@@ -53,7 +53,7 @@ async function drop(worker: HandWorker): Promise<string | undefined> {
   return written;
 }
 
-Deno.test("putIn() says refused where the push did not arrive, and the task never runs", async () => {
+Deno.test("putTasks() says refused where the push did not arrive, and the task never runs", async () => {
   await using bench = await makeBench();
   const queue = enqueueingBy(bench.queue, () => Promise.reject(LOST));
   const each = task(false);
@@ -62,7 +62,7 @@ Deno.test("putIn() says refused where the push did not arrive, and the task neve
   assertEquals(await drop(await bench.worker()), undefined);
 });
 
-Deno.test("putIn() says refused where the push arrived and its answer did not, and the task never runs", async () => {
+Deno.test("putTasks() says refused where the push arrived and its answer did not, and the task never runs", async () => {
   await using bench = await makeBench();
   const queue = enqueueingBy(bench.queue, async (tasks) => {
     await bench.queue.enqueue(tasks);
@@ -74,7 +74,7 @@ Deno.test("putIn() says refused where the push arrived and its answer did not, a
   assertEquals((await bench.store.readRow(each.agentId))?.status, "error");
 });
 
-Deno.test("putIn() says accepted where the task runs already while the answer gets lost", async () => {
+Deno.test("putTasks() says accepted where the task runs already while the answer gets lost", async () => {
   await using bench = await makeBench();
   const worker = await bench.worker();
   const queue = enqueueingBy(bench.queue, async (tasks) => {
@@ -87,7 +87,7 @@ Deno.test("putIn() says accepted where the task runs already while the answer ge
   assertEquals((await bench.store.readRow(each.agentId))?.status, "running");
 });
 
-Deno.test("putIn() opens a task again that was not accepted, and it runs once", async () => {
+Deno.test("putTasks() opens a task again that was not accepted, and it runs once", async () => {
   await using bench = await makeBench();
   const worker = await bench.worker();
   const each = task(true);
@@ -99,7 +99,7 @@ Deno.test("putIn() opens a task again that was not accepted, and it runs once", 
   assertEquals(await worker.tryClaim(), undefined);
 });
 
-Deno.test("putIn() puts a task in again whose first copy is dropped while its row is opened", async () => {
+Deno.test("putTasks() puts a task in again whose first copy is dropped while its row is opened", async () => {
   await using bench = await makeBench();
   const worker = await bench.worker();
   const each = task(true);
@@ -121,7 +121,7 @@ Deno.test("putIn() puts a task in again whose first copy is dropped while its ro
   assertEquals((await worker.complete()).id, each.agentId);
 });
 
-Deno.test("putIn() never refuses a task that an earlier call may have got accepted", async () => {
+Deno.test("putTasks() never refuses a task that an earlier call may have got accepted", async () => {
   await using bench = await makeBench();
   const each = task(true);
   assertEquals(await put(bench, bench.queue, each), { kind: "accepted" });

@@ -1,18 +1,34 @@
 /**
- * How a task gets in: its row first, then the broker. Every way in which that can break off ends in one of
- * five outcomes, so that the caller always knows what it knows.
+ * Putting in: a task's row first, then the broker. Every way in which that can break off ends in one of five
+ * outcomes, so that the caller always knows what it knows.
  *
  * @module
  */
-import { TERMINAL } from "../activity/activity.ts";
+import { isTerminal } from "../activity/activity.ts";
 import type { NewTaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { NewTask, Queue } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { noteProducer } from "../stores/broker_use.ts";
-import type { Due, TaskId } from "./enqueue_options.ts";
 import type { Stores } from "../stores/stores.ts";
+import { countersOf } from "../task/counters.ts";
+
+/** When a task is due; empty for at once. */
+export interface Due {
+  /** Milliseconds from now. */
+  readonly delayMs?: number;
+  /** A time. */
+  readonly runAt?: Date;
+}
+
+/** An id, and whether the caller brought it: others may then know it too. */
+export interface TaskId {
+  /** The id, a UUID in lower case. */
+  readonly agentId: string;
+  /** Whether the caller brought it. */
+  readonly given: boolean;
+}
 
 /** A task that passed every check and is ready to go in. */
 export interface PreparedTask extends TaskId {
@@ -42,7 +58,7 @@ export type PutOutcome =
   | { readonly kind: "uncertain"; readonly cause: unknown };
 
 /** Where tasks go in. */
-export interface Entrance {
+export interface PutTarget {
   readonly queue: Queue;
   readonly brokerId: string;
   readonly store: ActivityStore;
@@ -51,7 +67,7 @@ export interface Entrance {
 }
 
 /** Opens what is needed to put tasks into a queue. */
-export async function openEntrance(stores: Stores, queueName: string): Promise<Entrance> {
+export async function openPutTarget(stores: Stores, queueName: string): Promise<PutTarget> {
   const [queue, brokerId, store] = await Promise.all([
     stores.queue(queueName),
     stores.brokerId(queueName),
@@ -62,16 +78,16 @@ export async function openEntrance(stores: Stores, queueName: string): Promise<E
 }
 
 /** Puts tasks in, in one statement and one script; the outcomes stand in the order of the tasks. */
-export async function putIn(
-  entrance: Entrance,
+export async function putTasks(
+  target: PutTarget,
   tasks: readonly PreparedTask[],
 ): Promise<readonly PutOutcome[]> {
-  const rows = tasks.map((task) => rowOf(entrance, task));
+  const rows = tasks.map((task) => rowOf(target, task));
   let inserts;
   try {
-    inserts = await entrance.store.insertTasks(rows);
+    inserts = await target.store.insertTasks(rows);
   } catch (error) {
-    return await afterFailedInsert(entrance.store, tasks, error);
+    return await afterFailedInsert(target.store, tasks, error);
   }
   const outcomes: PutOutcome[] = tasks.map(() => ({ kind: "accepted" }));
   const pushes: Push[] = [];
@@ -87,7 +103,7 @@ export async function putIn(
       pushes.push({ index, task, fresh: !task.given, moved: insert.token !== "0" });
     }
   }
-  const pushed = await push(entrance, pushes);
+  const pushed = await pushTasks(target, pushes);
   for (const [at, { index }] of pushes.entries()) outcomes[index] = pushed[at] ?? ACCEPTED;
   return outcomes;
 }
@@ -112,7 +128,7 @@ interface Push {
   readonly moved: boolean;
 }
 
-function rowOf({ queue, brokerId, now }: Entrance, task: PreparedTask): NewTaskRow {
+function rowOf({ queue, brokerId, now }: PutTarget, task: PreparedTask): NewTaskRow {
   const { delayMs, runAt } = task.due;
   // The row only shows when it is due; what counts is the broker's clock.
   const due = delayMs === undefined ? runAt : new Date(now() + delayMs);
@@ -152,9 +168,12 @@ async function afterFailedInsert(
   }));
 }
 
-async function push(entrance: Entrance, pushes: readonly Push[]): Promise<readonly PutOutcome[]> {
+async function pushTasks(
+  target: PutTarget,
+  pushes: readonly Push[],
+): Promise<readonly PutOutcome[]> {
   if (pushes.length === 0) return [];
-  const { queue, store } = entrance;
+  const { queue, store } = target;
   let answers;
   try {
     const tasks = await Promise.all(pushes.map((each) => newTask(store, each)));
@@ -165,7 +184,7 @@ async function push(entrance: Entrance, pushes: readonly Push[]): Promise<readon
   const outcomes: PutOutcome[] = [];
   for (const [at, each] of pushes.entries()) {
     outcomes.push(
-      each.fresh && answers[at] === "known" ? await settleKnown(entrance, each) : ACCEPTED,
+      each.fresh && answers[at] === "known" ? await settleKnown(target, each) : ACCEPTED,
     );
   }
   return outcomes;
@@ -180,14 +199,7 @@ async function newTask(store: ActivityStore, { task, moved }: Push): Promise<New
     payload: task.payload,
     ...(delayMs === undefined ? {} : { delayMs }),
     ...(runAt === undefined ? {} : { runAtMs: runAt.getTime() }),
-    ...(row === undefined ? {} : {
-      counters: {
-        attempt: row.attempt,
-        failures: row.failures,
-        crashes: row.crashes,
-        lapses: row.lapses,
-      },
-    }),
+    ...(row === undefined ? {} : { counters: countersOf(row) }),
   };
 }
 
@@ -218,7 +230,7 @@ const SETTLE_PAUSE_MS = 100;
  * one while the row said "not accepted", and be about to drop it. Waits until it is clear that it runs,
  * and puts it in again where it was dropped.
  */
-async function settleKnown({ queue, store }: Entrance, each: Push): Promise<PutOutcome> {
+async function settleKnown({ queue, store }: PutTarget, each: Push): Promise<PutOutcome> {
   const id = each.task.agentId;
   try {
     for (let attempt = 0; attempt < SETTLE_TRIES; attempt++) {
@@ -229,7 +241,7 @@ async function settleKnown({ queue, store }: Entrance, each: Push): Promise<PutO
         if (answer === "accepted") return ACCEPTED;
       }
       const row = await store.readRow(id);
-      if (row === undefined || TERMINAL.includes(row.status) || row.status === "running") {
+      if (row === undefined || isTerminal(row.status) || row.status === "running") {
         return ACCEPTED;
       }
       await sleep(SETTLE_PAUSE_MS);

@@ -9,7 +9,7 @@ import type { LiveTask } from "../activity/tasks.ts";
 import type { Queue, Whereabouts } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { noteProducer } from "../stores/broker_use.ts";
-import { takeOut } from "./cancel.ts";
+import { takeOut } from "./cancel_task.ts";
 import type { Stores } from "../stores/stores.ts";
 
 /**

@@ -18,14 +18,13 @@
  *
  * @module
  */
-import { type ActivityStatus, TERMINAL } from "../activity/activity.ts";
+import { type ActivityStatus, isTerminal, type MetadataFilter } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
 import { after, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
 import type { Stores } from "../stores/stores.ts";
-import { readVisible, type TaskRef } from "./watch.ts";
 
 /**
  * What a cancel came to: the task will not run; it runs and was asked to stop; or it had ended before.
@@ -41,6 +40,14 @@ import { readVisible, type TaskRef } from "./watch.ts";
  */
 export type CancelOutcome = "canceled" | "requested" | "ended";
 
+/** Which task. */
+export interface CancelRef {
+  /** Its id. */
+  readonly agentId: string;
+  /** What its metadata must have; of another one it is as if there was no record. */
+  readonly metadata?: MetadataFilter | undefined;
+}
+
 const TRIES = 15;
 const PAUSE_MS = 200;
 /** How long a row that the broker knows nothing of is tried to be written. */
@@ -53,7 +60,7 @@ const WRITE_MS = 2_000;
  */
 export async function cancelTask(
   stores: Stores,
-  ref: Pick<TaskRef, "agentId" | "metadata">,
+  ref: CancelRef,
 ): Promise<CancelOutcome> {
   const { agentId } = ref;
   const store = await stores.activity();
@@ -81,15 +88,15 @@ export async function cancelTask(
 
 function endOf(status: ActivityStatus): CancelOutcome {
   if (status === "canceled") return "canceled";
-  return TERMINAL.includes(status) ? "ended" : "requested";
+  return isTerminal(status) ? "ended" : "requested";
 }
 
 async function taskRow(
   store: ActivityStore,
-  ref: Pick<TaskRef, "agentId" | "metadata">,
+  ref: CancelRef,
 ): Promise<TaskRow> {
   const { agentId } = ref;
-  const row = await readVisible(store, ref);
+  const row = await store.readRow(agentId, ref);
   if (row === undefined) {
     throw new ResultExpiredError(`Cannot cancel task ${agentId}: there is no record of it`, {
       agentId,
@@ -113,7 +120,7 @@ type Step = CancelOutcome | "changed" | "unknown";
 
 async function cancelOnce({ store, queue, row, patient }: Attempt): Promise<Step> {
   const { agentId, status } = row;
-  if (TERMINAL.includes(status)) {
+  if (isTerminal(status)) {
     // A cancel that broke off after the row is brought to its end.
     if (status === "canceled") await takeOut(queue, agentId);
     return "ended";

@@ -1,0 +1,93 @@
+/**
+ * Ending: a task's last write goes into its row, then the broker forgets it. Whoever ends a task does it here: the
+ * worker that ran it, the supervisor of a worker that is gone, and the sweep.
+ *
+ * @module
+ */
+import type { ActivityFailure } from "../activity/activity.ts";
+import { isTerminal } from "../activity/activity.ts";
+import type { RowState } from "../activity/rows.ts";
+import type { ClaimRef } from "../broker/broker.ts";
+import type { Counters } from "../task/counters.ts";
+import type { TaskStores } from "./task_stores.ts";
+
+/** What a task ends with. */
+export interface Ending {
+  /** How it ends. */
+  readonly status: "complete" | "error" | "canceled";
+  /** The message of row and log. */
+  readonly message: string;
+  /** How far it came. */
+  readonly percentage?: number;
+  /** The result's JSON. */
+  readonly result?: string;
+  /** What went wrong. */
+  readonly error?: string;
+  /** The same in parts. */
+  readonly failure?: ActivityFailure;
+  /** Counters that changed. */
+  readonly counters?: Partial<Counters>;
+}
+
+/** What became of an end. */
+export type EndOutcome =
+  /** It is in the row, and the broker has forgotten the task. */
+  | { readonly kind: "ended" }
+  /** The row had something else to say, and the broker was brought to it. */
+  | { readonly kind: "overruled"; readonly row: RowState }
+  /** The database refuses it as it is; nothing was changed. */
+  | { readonly kind: "invalid"; readonly reason: string };
+
+/** How an end is written. */
+export interface EndParts extends TaskStores {
+  /** Ends the tries of a write that the database does not answer. */
+  readonly signal?: AbortSignal;
+  /** Makes the row of a task that has none; where it is missing, such a task is ended in the broker alone. */
+  readonly makeRow?: () => Promise<void>;
+  /** Calls the broker; it may be called until it answers, since the row is written by then. */
+  readonly insist?: (call: () => Promise<unknown>) => Promise<void>;
+}
+
+/** Ends a claimed task: row first, then the broker. */
+export async function endTask(
+  claim: ClaimRef,
+  ending: Ending,
+  parts: EndParts,
+): Promise<EndOutcome> {
+  const { store, queue, signal, makeRow, insist = once } = parts;
+  const write = { agentId: claim.id, token: claim.token, ...ending };
+  let outcome = await store.write(write, { signal });
+  if (outcome.kind === "missing" && makeRow !== undefined) {
+    await makeRow();
+    outcome = await store.write(write, { signal });
+  }
+  switch (outcome.kind) {
+    case "invalid":
+      return outcome;
+    case "refused":
+      await settleToRow(claim, outcome.row, parts);
+      return { kind: "overruled", row: outcome.row };
+    case "written":
+    case "missing":
+      await insist(() => queue.end(claim));
+      return { kind: "ended" };
+    default:
+      return outcome satisfies never;
+  }
+}
+
+/** A row says something else than whoever holds the claim: the broker is brought to it. */
+export async function settleToRow(
+  claim: ClaimRef,
+  { status, token }: RowState,
+  { queue, insist = once }: EndParts,
+): Promise<void> {
+  if (isTerminal(status)) return await insist(() => queue.end(claim));
+  // The row is newer than the broker: it was restored from an old copy. Its tokens go on above the row's.
+  await queue.raiseToken(token);
+  await queue.release(claim);
+}
+
+async function once(call: () => Promise<unknown>): Promise<void> {
+  await call();
+}

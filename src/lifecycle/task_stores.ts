@@ -1,0 +1,18 @@
+/**
+ * The two places that know of a task.
+ *
+ * @module
+ */
+import type { ActivityStore } from "../activity/store.ts";
+import type { Queue } from "../broker/broker.ts";
+
+/** Where tasks are: what changes in both is changed in this room alone. */
+export interface TaskStores {
+  /** The queue. */
+  readonly queue: Queue;
+  /** The rows. */
+  readonly store: ActivityStore;
+}
+
+/** Rows hold contexts of up to a MiB each, so that a statement must not ask for too many. */
+export const ROWS_AT_ONCE = 8;
