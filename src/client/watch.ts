@@ -7,7 +7,7 @@
 import { type ActivityStatus, isTerminal, type MetadataFilter } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { Unsubscribe } from "../broker/broker.ts";
-import { monotonicMs, sleep } from "../clock.ts";
+import { monotonicMs, settlesWithin, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
 import type { Stores } from "../stores/stores.ts";
 
@@ -95,6 +95,7 @@ export async function* watchTask(
   try {
     while (!signal.aborted) {
       await line.listen();
+      line.readNow();
       const row = await reader.read();
       if (signal.aborted) return;
       if (row !== undefined) {
@@ -160,7 +161,16 @@ class Line {
   readonly #ref: TaskRef;
   readonly #options: WatchTaskOptions;
   readonly #session: AbortSignal;
-  readonly #ring = () => this.#wake();
+  readonly #over = Promise.withResolvers<void>();
+  readonly #ring = () => {
+    this.#over.resolve();
+    this.#wake();
+  };
+  /** The attempt to subscribe that is under way. */
+  #listening: Promise<void> | undefined;
+  /** What it was refused with. */
+  #refused: unknown;
+  #closed = false;
   #subscriptions: Unsubscribe[] = [];
   #backlog: Progress[] = [];
   #mustRead = false;
@@ -182,9 +192,37 @@ class Line {
     return this.#subscriptions.length > 0 ? READ_EVERY_MS : READ_EVERY_DEAF_MS;
   }
 
-  /** Subscribes where that is not done yet. A broker that is away makes it deaf, not broken. */
+  /**
+   * Subscribes where that is not done yet. A broker that is away makes it deaf, not broken, and one that does not answer
+   * holds up neither the next look at the row nor the end of the watch.
+   */
   async listen(): Promise<void> {
     if (this.#subscriptions.length > 0) return;
+    if (this.#listening === undefined) {
+      this.#listening = this.#subscribe();
+      await settlesWithin(Promise.race([this.#listening, this.#over.promise]), READ_EVERY_DEAF_MS);
+    }
+    if (this.#refused !== undefined) throw this.#refused;
+  }
+
+  /** Never rejects. */
+  async #subscribe(): Promise<void> {
+    try {
+      const made = await this.#subscriptionsMade();
+      if (this.#closed) return await unsubscribeAll(made);
+      if (made.length === 0) return;
+      this.#subscriptions = made;
+      // What was said before nobody heard.
+      this.#read();
+    } catch (error) {
+      this.#refused = error;
+    } finally {
+      this.#listening = undefined;
+    }
+  }
+
+  /** None where the broker is away. */
+  async #subscriptionsMade(): Promise<Unsubscribe[]> {
     const { agentId: id, queueName } = this.#ref;
     const onReconnect = () => this.#read();
     const made: Unsubscribe[] = [];
@@ -200,12 +238,18 @@ class Line {
       }
       const onMessage = () => this.#read();
       made.push(await queue.subscribe({ kind: "ended", id }, { onMessage, onReconnect }));
-      this.#subscriptions = made;
+      return made;
     } catch (error) {
       await unsubscribeAll(made);
       refuseEnded(this.#session, this.#ref);
       if (!(error instanceof ConnectionError) || !error.retryable) throw error;
+      return [];
     }
+  }
+
+  /** The row is about to be read, which covers all that was heard until now. */
+  readNow(): void {
+    this.#mustRead = false;
   }
 
   /** Whether something was heard that only the row can explain; asked once, it is answered once. */
@@ -232,6 +276,7 @@ class Line {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     for (const signal of [this.#options.signal, this.#session]) {
       signal.removeEventListener("abort", this.#ring);
     }

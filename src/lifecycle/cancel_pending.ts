@@ -151,7 +151,9 @@ class Brokers {
     stores: Stores,
     { store, queue }: { readonly store: ActivityStore; readonly queue: Queue },
   ): Promise<Brokers> {
-    const own = new Set([await stores.currentBrokerId(queue.name), ...await queue.brokerIds()]);
+    // Without an answer of the broker nothing can be told to be abandoned.
+    const ids = await queue.brokerIds();
+    const own = new Set([await stores.currentBrokerId(queue.name), ...ids]);
     await noteProducer(stores, queue.name);
     return new Brokers(store, queue, own, await store.readBrokers(queue.name));
   }

@@ -168,6 +168,7 @@ for (const [how, { begin, end }] of Object.entries(OUTAGES)) {
         ["enqueue", () => client.enqueue(ping)],
         ["enqueueMany", () => client.enqueueMany(ping, new Array(100).fill(undefined))],
         ["cancel", () => client.cancel(waiting.agentId)],
+        ["cancelPending of what is abandoned", () => client.cancelPending()],
         ["cancelPending", () => client.cancelPending({ scope: "queue" })],
         ["depth", () => client.depth()],
       ];
@@ -188,3 +189,30 @@ for (const [how, { begin, end }] of Object.entries(OUTAGES)) {
     assertEquals(await known.cancel(waiting.agentId), "canceled");
   });
 }
+
+Deno.test("who waits for a task while the broker does not answer hears of its end, and may stop waiting", async () => {
+  await using redis = await startRedis();
+  await using bench = await makeBench({ brokerUrl: redis.url });
+  const { client } = bench;
+  const [followed, awaited] = await client.enqueueMany(ping, [undefined, undefined]);
+  assertTrue(followed !== undefined && awaited !== undefined);
+  redis.pause();
+  const stop = new AbortController();
+  const steps = followed.progress({ signal: stop.signal })[Symbol.asyncIterator]();
+  assertEquals((await steps.next()).value?.status, "queued");
+  const from = performance.now();
+  const next = steps.next();
+  stop.abort();
+  assertEquals((await next).done, true);
+  const result = awaited.result();
+  await client.db.updateTable("agentexec_activity").set({
+    status: "complete",
+    ended_at: new Date(),
+  })
+    .where("agent_id", "=", awaited.agentId).execute();
+  assertEquals(await result, undefined);
+  const ms = performance.now() - from;
+  // The broker is given 5 s to confirm that somebody listens.
+  assertTrue(ms < TOO_LONG_MS, `it took ${ms} ms`);
+  redis.resume();
+});
