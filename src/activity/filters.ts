@@ -4,9 +4,9 @@
  * @module
  */
 import { type Expression, expressionBuilder, type RawBuilder, sql } from "kysely";
+import { kindOf } from "../show.ts";
 import { isAgentId } from "../task/agent_id.ts";
 import { checkDate } from "../task/dates.ts";
-import { kindOf } from "../task/json_text.ts";
 import { isPlain } from "../task/lossy.ts";
 import { isStorable } from "../task/text.ts";
 import type { ActivityFilter, ActivityKind, ActivityStatus, MetadataFilter } from "./activity.ts";

@@ -17,11 +17,10 @@ import {
 import type { ActivityStore } from "../activity/store.ts";
 import { checkName } from "../config.ts";
 import { beforeActing } from "../program/role.ts";
-import { show } from "../show.ts";
+import { kindOf, show } from "../show.ts";
 import { type CodecLimits, encodeMetadata } from "../task/codec.ts";
 import { PROGRESS_OPTIONS, type ProgressOptions } from "../task/context.ts";
 import { checkDate } from "../task/dates.ts";
-import { kindOf } from "../task/json_text.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { checkAgentId } from "./enqueue_options.ts";
 import type { Stores } from "../stores/stores.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { v5 } from "uuid";
-import { kindOf } from "../task/json_text.ts";
+import { kindOf } from "../show.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { checkAgentId } from "./enqueue_options.ts";
 

@@ -6,8 +6,8 @@
 import { parseBrokerUrl, parseDatabaseUrl } from "../addresses.ts";
 import { checkName, checkTablePrefix, CONF } from "../config.ts";
 import { role } from "../program/role.ts";
+import { kindOf } from "../show.ts";
 import type { Database } from "../task/context.ts";
-import { kindOf } from "../task/json_text.ts";
 import { checkOptions } from "../task/known_options.ts";
 
 /**

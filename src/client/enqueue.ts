@@ -11,6 +11,7 @@ import {
   EnqueueUncertainError,
   TaskConflictError,
 } from "../errors.ts";
+import { kindOf } from "../show.ts";
 import { type CodecLimits, encodeContext, encodeMetadata, encodeUnchecked } from "../task/codec.ts";
 import {
   openPutTarget,
@@ -22,7 +23,6 @@ import {
 import { currentTaskOrUndefined } from "../task/current.ts";
 import type { TaskDefinition } from "../task/definition.ts";
 import { describeError } from "../task/describe_error.ts";
-import { kindOf } from "../task/json_text.ts";
 import {
   dueOf,
   type EnqueueManyOptions,

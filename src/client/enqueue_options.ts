@@ -6,9 +6,9 @@
 import { v7 } from "uuid";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import type { Due, TaskId } from "../lifecycle/put_tasks.ts";
+import { kindOf } from "../show.ts";
 import { isAgentId } from "../task/agent_id.ts";
 import { checkDate } from "../task/dates.ts";
-import { kindOf } from "../task/json_text.ts";
 import { checkOptions } from "../task/known_options.ts";
 
 /**

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { kindOf } from "../task/json_text.ts";
+import { kindOf } from "../show.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { checkSignal } from "../task/signals.ts";
 import { type TaskHandle, type TaskWaitOptions, WAIT_OPTIONS } from "./handle.ts";

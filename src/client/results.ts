@@ -4,9 +4,9 @@
  * @module
  */
 import type { ActivityStatus } from "../activity/activity.ts";
+import { kindOf } from "../show.ts";
 import { checkAgentId } from "./enqueue_options.ts";
 import type { Stores } from "../stores/stores.ts";
-import { kindOf } from "../task/json_text.ts";
 
 /**
  * How far a task is, and what came of it if it has ended.

@@ -6,11 +6,12 @@
  */
 import { types } from "node:util";
 import { ValidationError } from "../errors.ts";
+import { kindOf } from "../show.ts";
 import type { ContextSchema } from "./context.ts";
 import type { TaskDefinition } from "./definition.ts";
 import { describeError } from "./describe_error.ts";
 import { isPlain } from "./lossy.ts";
-import { jsonText, kindOf, showPath } from "./json_text.ts";
+import { jsonText, showPath } from "./json_text.ts";
 import { askSchema, type SchemaIssue } from "./schema.ts";
 
 /** How large a text may be, and what errors call the value. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { types } from "node:util";
-import { kindOf } from "./json_text.ts";
+import { kindOf } from "../show.ts";
 
 /**
  * A `Date` of this realm for one of any realm: those that `node:vm` or jsdom made are no `instanceof Date`.

@@ -4,8 +4,8 @@
  * @module
  */
 import { checkName } from "../config.ts";
+import { kindOf } from "../show.ts";
 import type { ContextSchema, TaskRun } from "./context.ts";
-import { kindOf } from "./json_text.ts";
 import { checkOptions } from "./known_options.ts";
 import { schemaProblem } from "./schema.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { types } from "node:util";
+import { kindOf } from "../show.ts";
 import type { TaskHandler } from "./definition.ts";
-import { kindOf } from "./json_text.ts";
 
 /**
  * A task's handler.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { kindOf } from "./json_text.ts";
+import { kindOf } from "../show.ts";
 
 /**
  * Refuses what is no object of options, and an option that there is none of.

@@ -5,8 +5,8 @@
  * @module
  */
 import { types } from "node:util";
+import { kindOf } from "../show.ts";
 import type { ContextSchema } from "./context.ts";
-import { kindOf } from "./json_text.ts";
 
 /** One thing that a schema refuses. */
 export interface SchemaIssue {

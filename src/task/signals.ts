@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { kindOf } from "./json_text.ts";
+import { kindOf } from "../show.ts";
 
 /**
  * Refuses what is no `AbortSignal`, told by its members: those that jsdom or a polyfill made are no `instanceof`.

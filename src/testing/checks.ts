@@ -8,8 +8,8 @@ import { wallClockMs } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
 import { Pool } from "../pool/pool.ts";
 import { workerConnections } from "../program/role.ts";
+import { kindOf } from "../show.ts";
 import type { TaskDefinition } from "../task/definition.ts";
-import { kindOf } from "../task/json_text.ts";
 import { checkOptions } from "../task/known_options.ts";
 import type { TestPoolOptions, TestPoolRunOptions } from "./test_pool.ts";
 
