@@ -65,45 +65,30 @@ export const BROKER_VARIABLES: readonly string[] = [
 /** What names the database, the first that is set. */
 export const DATABASE_VARIABLES: readonly string[] = ["AGENTEXEC_DATABASE_URL", "DATABASE_URL"];
 
-/** What names the queue, the first that is set. The second is the name that the Python package has for it. */
-const QUEUE_VARIABLES: readonly string[] = ["AGENTEXEC_QUEUE_NAME", "AGENTEXEC_QUEUE_PREFIX"];
+/** The most workers of one pool. */
+export const MOST_WORKERS = 1_000;
 
-/** What the option or the environment names; undefined where nothing does. */
-function firstOf(
-  option: string | undefined,
-  name: string,
-  variables: readonly string[],
-): Sourced | undefined {
-  if (option !== undefined) return { value: option, source: `option '${name}'` };
-  for (const variable of variables) {
-    const value = readVariable(variable);
-    if (value !== undefined) return { value, source: variable };
+/** The first of these variables that is set. */
+function firstSet(variables: readonly string[]): Sourced | undefined {
+  for (const source of variables) {
+    const value = readVariable(source);
+    if (value !== undefined) return { value, source };
   }
   return undefined;
 }
 
 /** What names the broker: the option, else the environment; undefined where nothing does. */
 export function findBrokerUrl(option: string | undefined): Sourced | undefined {
-  return firstOf(option, "brokerUrl", BROKER_VARIABLES);
+  return option === undefined
+    ? firstSet(BROKER_VARIABLES)
+    : { value: option, source: "option 'brokerUrl'" };
 }
 
 /** What names the database: the option, else the environment; undefined where nothing does. */
 export function findDatabaseUrl(option: string | undefined): Sourced | undefined {
-  return firstOf(option, "databaseUrl", DATABASE_VARIABLES);
-}
-
-function integer(variable: string, standard: number, least: number): number {
-  const text = readVariable(variable);
-  if (text === undefined) return standard;
-  const value = Number(text);
-  if (!/^\d+$/.test(text.trim()) || !Number.isSafeInteger(value) || value < least) {
-    throw new ConfigError(
-      `Cannot use ${variable}: it must be a whole number of at least ${least}, current value is ${
-        JSON.stringify(text)
-      }`,
-    );
-  }
-  return value;
+  return option === undefined
+    ? firstSet(DATABASE_VARIABLES)
+    : { value: option, source: "option 'databaseUrl'" };
 }
 
 /** The messages that the library itself writes into an activity. */
@@ -151,6 +136,81 @@ export interface Configuration {
   readonly activityMessageError: string;
 }
 
+/** A variable of the environment, and what is made of it. */
+interface Variable<Value> {
+  /** Its name and its aliases: the first that is set counts. */
+  readonly names: readonly string[];
+  /** Its value, or the default; `given` is undefined where none is set. */
+  readonly read: (given: Sourced | undefined) => Value;
+}
+
+/** One entry for each member of {@linkcode CONF}. */
+const VARIABLES: { readonly [Name in keyof Configuration]: Variable<Configuration[Name]> } = {
+  brokerUrl: { names: BROKER_VARIABLES, read: (given) => given?.value },
+  databaseUrl: { names: DATABASE_VARIABLES, read: (given) => given?.value },
+  // The second is the name that the Python package has for it.
+  queueName: { names: ["AGENTEXEC_QUEUE_NAME", "AGENTEXEC_QUEUE_PREFIX"], read: readQueueName },
+  numWorkers: {
+    names: ["AGENTEXEC_NUM_WORKERS"],
+    read: integer({ standard: 4, least: 1, most: MOST_WORKERS }),
+  },
+  gracefulShutdownTimeout: {
+    names: ["AGENTEXEC_GRACEFUL_SHUTDOWN_TIMEOUT"],
+    read: integer({ standard: 300, least: 0 }),
+  },
+  tablePrefix: {
+    names: ["AGENTEXEC_TABLE_PREFIX"],
+    read: (given) => given === undefined ? "agentexec_" : checkTablePrefix(given),
+  },
+  activityMessageCreate: text("AGENTEXEC_ACTIVITY_MESSAGE_CREATE", "Waiting to start"),
+  activityMessageStarted: text("AGENTEXEC_ACTIVITY_MESSAGE_STARTED", "Task started"),
+  activityMessageComplete: text("AGENTEXEC_ACTIVITY_MESSAGE_COMPLETE", "Task completed"),
+  activityMessageError: text("AGENTEXEC_ACTIVITY_MESSAGE_ERROR", "Task failed: {error}"),
+};
+
+/** Those that hold no address: workers may read them, since a pool's name may hang on one. */
+export const HARMLESS_VARIABLES: readonly string[] = Object.values(VARIABLES)
+  .flatMap(({ names }) => names === BROKER_VARIABLES || names === DATABASE_VARIABLES ? [] : names);
+
+function readQueueName(given: Sourced | undefined): string {
+  if (given === undefined) return "agentexec_tasks";
+  try {
+    checkName(given.value, "queue");
+  } catch (error) {
+    throw new ConfigError(`Cannot use ${given.source}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  return given.value;
+}
+
+/** Reads whole numbers within limits. */
+function integer(
+  { standard, least, most = Number.MAX_SAFE_INTEGER }: {
+    readonly standard: number;
+    readonly least: number;
+    readonly most?: number;
+  },
+) {
+  return (given: Sourced | undefined): number => {
+    if (given === undefined) return standard;
+    const number = Number(given.value);
+    if (/^\d+$/.test(given.value.trim()) && number >= least && number <= most) return number;
+    const range = most === Number.MAX_SAFE_INTEGER
+      ? `of at least ${least}`
+      : `from ${least} to ${most}`;
+    throw new ConfigError(
+      `Cannot use ${given.source}: it must be a whole number ${range}, current value is ${
+        show(given.value)
+      }`,
+    );
+  };
+}
+
+function text(name: string, standard: string): Variable<string> {
+  return { names: [name], read: (given) => given?.value ?? standard };
+}
+
 /**
  * The configuration that the environment gives, read lazily.
  *
@@ -161,48 +221,17 @@ export interface Configuration {
  * console.log(CONF.numWorkers, CONF.queueName);
  * ```
  */
-export const CONF: Configuration = Object.freeze({
-  get brokerUrl() {
-    return BROKER_VARIABLES.map(readVariable).find((value) => value !== undefined);
-  },
-  get databaseUrl() {
-    return DATABASE_VARIABLES.map(readVariable).find((value) => value !== undefined);
-  },
-  get queueName() {
-    const { value, source } = firstOf(undefined, "queueName", QUEUE_VARIABLES) ??
-      { value: "agentexec_tasks", source: "the default" };
-    try {
-      checkName(value, "queue");
-    } catch (error) {
-      throw new ConfigError(`Cannot use ${source}: ${(error as Error).message}`, { cause: error });
-    }
-    return value;
-  },
-  get numWorkers() {
-    return integer("AGENTEXEC_NUM_WORKERS", 4, 1);
-  },
-  get gracefulShutdownTimeout() {
-    return integer("AGENTEXEC_GRACEFUL_SHUTDOWN_TIMEOUT", 300, 0);
-  },
-  get tablePrefix() {
-    return checkTablePrefix({
-      value: readVariable("AGENTEXEC_TABLE_PREFIX") ?? "agentexec_",
-      source: "AGENTEXEC_TABLE_PREFIX",
-    });
-  },
-  get activityMessageCreate() {
-    return readVariable("AGENTEXEC_ACTIVITY_MESSAGE_CREATE") ?? "Waiting to start";
-  },
-  get activityMessageStarted() {
-    return readVariable("AGENTEXEC_ACTIVITY_MESSAGE_STARTED") ?? "Task started";
-  },
-  get activityMessageComplete() {
-    return readVariable("AGENTEXEC_ACTIVITY_MESSAGE_COMPLETE") ?? "Task completed";
-  },
-  get activityMessageError() {
-    return readVariable("AGENTEXEC_ACTIVITY_MESSAGE_ERROR") ?? "Task failed: {error}";
-  },
-});
+export const CONF: Configuration = Object.freeze(Object.defineProperties(
+  {} as Configuration,
+  Object.fromEntries(
+    Object.entries<Variable<string | number | undefined>>(VARIABLES).map((
+      [name, { names, read }],
+    ) => [
+      name,
+      { get: () => read(firstSet(names)), enumerable: true },
+    ]),
+  ),
+));
 
 /** The messages of the environment, together. */
 export function activityMessages(): ActivityMessages {

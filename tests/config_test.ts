@@ -1,4 +1,5 @@
-import { assertEquals, assertMatch } from "./support/assert.ts";
+import { ConfigError, Pool } from "@agentexec/core";
+import { assertEquals, assertMatch, assertThrows } from "./support/assert.ts";
 import { CHECKOUT } from "./support/projects.ts";
 
 /** What a program of its own takes for the queue under these variables; "refused" and why if it refuses them. */
@@ -33,5 +34,22 @@ Deno.test("a name of a queue that is none is refused with the variable that gave
       await queueUnder({ [variable]: "no name" }),
       new RegExp(`^refused: Cannot use ${variable}: Cannot use "no name" as the name of a queue`),
     );
+  }
+});
+
+Deno.test("a number of workers that no pool may have is refused with the variable that gave it", () => {
+  const before = Deno.env.get("AGENTEXEC_NUM_WORKERS");
+  try {
+    for (const value of ["0", "1001", "1e2", "-1", "four"]) {
+      Deno.env.set("AGENTEXEC_NUM_WORKERS", value);
+      const error = assertThrows(() => new Pool({ name: "counted" }), ConfigError);
+      assertEquals(
+        error.message,
+        `Cannot use AGENTEXEC_NUM_WORKERS: it must be a whole number from 1 to 1000, current value is "${value}"`,
+      );
+    }
+  } finally {
+    if (before === undefined) Deno.env.delete("AGENTEXEC_NUM_WORKERS");
+    else Deno.env.set("AGENTEXEC_NUM_WORKERS", before);
   }
 });

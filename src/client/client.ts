@@ -26,11 +26,7 @@ import {
   type CancelPendingReport,
   type CancelScope,
 } from "../lifecycle/cancel_pending.ts";
-import {
-  checkClientOptions,
-  type ClientOptions,
-  DEFAULT_MAX_CONTEXT_BYTES,
-} from "./client_options.ts";
+import { type ClientOptions, type ClientSettings, readClientOptions } from "./client_options.ts";
 import { enqueueMany, enqueueOne, type WhatToEnqueue } from "./enqueue.ts";
 import { checkAgentId, type EnqueueManyOptions, type EnqueueOptions } from "./enqueue_options.ts";
 import { type TaskHandle, taskHandle, type TaskHandleOptions } from "./handle.ts";
@@ -83,7 +79,7 @@ export type ClientDatabase = ActivityKysely;
 /** @internal */
 type ActivityKysely = Kysely<ActivityDatabase>;
 
-export { CLIENT_OPTIONS, type ClientOptions } from "./client_options.ts";
+export type { ClientOptions } from "./client_options.ts";
 
 let reveal: (client: Client) => Stores;
 
@@ -115,7 +111,7 @@ export function storesOf(client: Client): Stores {
  * ```
  */
 export class Client {
-  readonly #options: ClientOptions;
+  readonly #settings: ClientSettings;
   readonly #stores: Stores;
   /** Activities: what became of tasks, and records of the program's own. */
   readonly activity: ActivityApi;
@@ -133,9 +129,8 @@ export class Client {
    * @throws {ConfigError} If an address or prefix is not allowed.
    */
   constructor(options: ClientOptions = {}) {
-    checkClientOptions(options);
-    this.#options = { ...options };
-    this.#stores = new Stores(this.#options);
+    this.#settings = readClientOptions(options);
+    this.#stores = new Stores(this.#settings);
     this.activity = activityApi(this.#stores, this.#limits);
   }
 
@@ -172,7 +167,7 @@ export class Client {
 
   /** The queue of tasks whose definition names none. */
   get queueName(): string {
-    return this.#options.queueName ?? workerConnections()?.queueName ?? CONF.queueName;
+    return this.#settings.queueName ?? workerConnections()?.queueName ?? CONF.queueName;
   }
 
   /**
@@ -406,7 +401,7 @@ export class Client {
   }
 
   get #limits(): { readonly maxBytes: number } {
-    return { maxBytes: this.#options.maxContextBytes ?? DEFAULT_MAX_CONTEXT_BYTES };
+    return { maxBytes: this.#settings.maxContextBytes };
   }
 
   #what(task: string | TaskDefinition): WhatToEnqueue {

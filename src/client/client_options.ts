@@ -4,9 +4,20 @@
  * @module
  */
 import { parseBrokerUrl, parseDatabaseUrl } from "../addresses.ts";
-import { checkName, checkTablePrefix, CONF } from "../config.ts";
+import { checkTablePrefix, CONF } from "../config.ts";
+import {
+  address,
+  count,
+  listOf,
+  nameOf,
+  none,
+  ofType,
+  type OptionTable,
+  readOptions,
+  type Settings,
+} from "../options.ts";
+import { STANDARD_MAX_BYTES, WORKER_OPTIONS } from "../process/worker_options.ts";
 import { role } from "../program/role.ts";
-import { kindOf } from "../show.ts";
 import type { Database } from "../task/context.ts";
 import { checkOptions } from "../task/known_options.ts";
 
@@ -87,21 +98,28 @@ export interface ClientOptions {
   readonly metadataIndexes?: readonly string[] | undefined;
 }
 
-/** The names of all options of a client, for those whose options are more than these. */
-export const CLIENT_OPTIONS: readonly (keyof ClientOptions)[] = [
-  "brokerUrl",
-  "databaseUrl",
-  "embedded",
-  "db",
-  "queueName",
-  "tablePrefix",
-  "maxContextBytes",
-  "storeContext",
-  "metadataIndexes",
-];
+/** One entry for each option of a client. */
+export const CLIENT_TABLE = {
+  brokerUrl: { read: address(parseBrokerUrl), standard: none },
+  databaseUrl: { read: address(parseDatabaseUrl), standard: none },
+  embedded: { read: ofType<boolean>("boolean"), standard: none },
+  db: { read: ofType<(url: string) => Database>("function"), standard: none },
+  // Below a worker's handler it is the pool's: found out when it is asked for.
+  queueName: { read: nameOf("queue"), standard: none },
+  tablePrefix: {
+    read: tablePrefixOption,
+    standard: () => role === "worker" ? undefined : CONF.tablePrefix,
+  },
+  maxContextBytes: { read: count(), standard: () => STANDARD_MAX_BYTES },
+  storeContext: WORKER_OPTIONS.storeContext,
+  metadataIndexes: { read: listOf(indexName), standard: () => [] },
+} satisfies OptionTable<ClientOptions>;
 
-/** The context limit where none is given: 1 MiB. */
-export const DEFAULT_MAX_CONTEXT_BYTES: number = 1024 * 1024;
+/** Their names. */
+export const CLIENT_OPTIONS: readonly string[] = Object.keys(CLIENT_TABLE);
+
+/** A client's options, checked, with their defaults. */
+export type ClientSettings = Settings<typeof CLIENT_TABLE>;
 
 /**
  * Checks a client's options without connecting.
@@ -109,63 +127,24 @@ export const DEFAULT_MAX_CONTEXT_BYTES: number = 1024 * 1024;
  * @throws {TypeError | RangeError | ConfigError} If one is unknown or its value is not allowed; the error
  *   names it.
  */
-export function checkClientOptions(options: ClientOptions): void {
+export function readClientOptions(options: ClientOptions): ClientSettings {
   checkOptions("make a client", options, CLIENT_OPTIONS);
-  checkAddresses(options);
-  const { embedded, db, queueName, tablePrefix, maxContextBytes, storeContext, metadataIndexes } =
-    options;
-  if (embedded !== undefined) checkType("embedded", embedded, "boolean");
-  if (db !== undefined) checkType("db", db, "function");
-  if (queueName !== undefined) checkName(queueName, "queue", "queueName");
-  if (tablePrefix !== undefined) {
-    checkType("tablePrefix", tablePrefix, "string");
-    checkTablePrefix({ value: tablePrefix, source: "option 'tablePrefix'" });
-  } else if (role !== "worker") void CONF.tablePrefix; // Is refused where it is read.
-  if (
-    maxContextBytes !== undefined && (!Number.isSafeInteger(maxContextBytes) || maxContextBytes < 1)
-  ) {
-    throw new RangeError(
-      `Cannot use option 'maxContextBytes': it must be a whole number of at least 1, current value is ${
-        String(maxContextBytes)
-      }`,
-    );
-  }
-  if (storeContext !== undefined) checkType("storeContext", storeContext, "boolean");
-  if (metadataIndexes !== undefined) checkIndexes(metadataIndexes);
-}
-
-function checkAddresses({ brokerUrl, databaseUrl, db }: ClientOptions): void {
   // A worker uses its supervisor's connections, and may not even see what these are made from.
-  if (role === "worker") return;
-  if (brokerUrl !== undefined) {
-    checkType("brokerUrl", brokerUrl, "string");
-    parseBrokerUrl({ value: brokerUrl, source: "option 'brokerUrl'" });
-  }
-  if (databaseUrl !== undefined) {
-    checkType("databaseUrl", databaseUrl, "string");
-    parseDatabaseUrl({ value: databaseUrl, source: "option 'databaseUrl'" }, {
-      foreign: db !== undefined,
-    });
-  }
+  const addresses = role === "worker" ? { brokerUrl: undefined, databaseUrl: undefined } : {};
+  return readOptions(CLIENT_TABLE, { ...options, ...addresses });
 }
 
-function checkType(name: string, value: unknown, type: "function" | "string" | "boolean"): void {
-  const actual = typeof value;
-  if (actual === type) return;
-  throw new TypeError(
-    `Cannot use option '${name}': it must be a ${type}, current value is ${kindOf(value)}`,
+function tablePrefixOption(value: string, name: string): string {
+  return checkTablePrefix({
+    value: ofType<string>("string")(value, name),
+    source: `option '${name}'`,
+  });
+}
+
+function indexName(key: string, name: string): string {
+  if (typeof key === "string" && /^[A-Za-z0-9_.-]{1,64}$/.test(key)) return key;
+  throw new RangeError(
+    `Cannot use option '${name}': a name is 1 to 64 letters, digits, '_', '.' or '-', current ` +
+      `value is ${JSON.stringify(key) ?? String(key)}`,
   );
-}
-
-function checkIndexes(keys: readonly string[]): void {
-  if (!Array.isArray(keys)) {
-    throw new TypeError("Cannot use option 'metadataIndexes': it must be an array of names");
-  }
-  for (const key of keys) {
-    if (typeof key === "string" && /^[A-Za-z0-9_.-]{1,64}$/.test(key)) continue;
-    throw new RangeError(
-      `Cannot use option 'metadataIndexes': a name is 1 to 64 letters, digits, '_', '.' or '-', current ` +
-        `value is ${JSON.stringify(key) ?? String(key)}`,
-    );
-  }
 }

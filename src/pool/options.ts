@@ -3,12 +3,26 @@
  *
  * @module
  */
-import { type ClientOptions, DEFAULT_MAX_CONTEXT_BYTES } from "../client/client_options.ts";
-import { type Duration, toMilliseconds } from "../clock.ts";
-import { netAddress, parseBrokerUrl, parseDatabaseUrl, type Sourced } from "../addresses.ts";
-import { checkName, CONF } from "../config.ts";
-import { isUrl } from "../program/is_url.ts";
+import { netAddress, parseBrokerUrl, parseDatabaseUrl } from "../addresses.ts";
+import { CLIENT_OPTIONS, CLIENT_TABLE, type ClientOptions } from "../client/client_options.ts";
+import type { Duration } from "../clock.ts";
+import { CONF, MOST_WORKERS } from "../config.ts";
+import {
+  address,
+  count,
+  duration,
+  listOf,
+  nameOf,
+  none,
+  oneOf,
+  type OptionTable,
+  readOptions,
+  refusal,
+  type Settings,
+} from "../options.ts";
 import { resolveScope } from "../process/scope.ts";
+import { WORKER_OPTIONS } from "../process/worker_options.ts";
+import { isUrl } from "../program/is_url.ts";
 import { role } from "../program/role.ts";
 import { show } from "../show.ts";
 import type { Interrupted } from "../task/definition.ts";
@@ -156,75 +170,44 @@ export interface PoolOptions extends ClientOptions {
   readonly workerDatabaseUrl?: string;
 }
 
-/** The most connections of one worker's handlers where the program says nothing: a server has a hundred in all. */
-const STANDARD_POOL_SIZE = 10;
+/** One entry for each option of a pool. */
+export const POOL_TABLE = {
+  ...CLIENT_TABLE,
+  ...WORKER_OPTIONS,
+  queueName: { read: nameOf("queue"), standard: () => CONF.queueName },
+  name: {
+    read: nameOf("pool"),
+    standard: ({ queueName }: { readonly queueName: string }) => queueName,
+  },
+  permissions: { read: permissionsOption, standard: () => ({}) },
+  numWorkers: { read: count({ most: MOST_WORKERS }), standard: () => CONF.numWorkers },
+  entrypoint: { read: place, standard: none },
+  config: { read: filePlace, standard: none },
+  denoArgs: { read: listOf(denoArgument), standard: () => [] },
+  gracefulShutdownTimeout: {
+    read: duration(),
+    standard: () => CONF.gracefulShutdownTimeout * 1_000,
+    unit: "Ms",
+  },
+  interrupted: {
+    read: oneOf<Interrupted>("requeue", "cancel"),
+    standard: (): Interrupted => "requeue",
+  },
+  sweepInterval: { read: duration({ leastMs: 100 }), standard: () => 5_000, unit: "Ms" },
+  startTimeout: { read: duration(), standard: () => 30_000, unit: "Ms" },
+  connectTimeout: { read: duration(), standard: () => 30_000, unit: "Ms" },
+  crashLimit: { read: count({ most: 1_000 }), standard: () => 3 },
+  brokerHosts: { read: listOf(brokerHost), standard: () => [] },
+  workerBrokerUrl: { read: address(parseBrokerUrl), standard: none },
+  workerDatabaseUrl: { read: address(parseDatabaseUrl), standard: none },
+} satisfies OptionTable<PoolOptions>;
 
-/** The options of a pool that are not its client's. */
-export const POOL_OPTIONS: readonly (keyof PoolOptions)[] = [
-  "name",
-  "permissions",
-  "numWorkers",
-  "concurrency",
-  "databasePoolSize",
-  "entrypoint",
-  "config",
-  "denoArgs",
-  "gracefulShutdownTimeout",
-  "interrupted",
-  "lease",
-  "sweepInterval",
-  "startTimeout",
-  "connectTimeout",
-  "crashLimit",
-  "maxResultBytes",
-  "brokerHosts",
-  "workerBrokerUrl",
-  "workerDatabaseUrl",
-];
+/** The names of those that are not its client's. */
+export const POOL_OPTIONS: readonly string[] = Object.keys(POOL_TABLE)
+  .filter((name) => !CLIENT_OPTIONS.includes(name));
 
-/** A pool's own options with their defaults, in milliseconds where they are times. */
-export interface PoolSettings {
-  /** The pool's name. */
-  readonly name: string;
-  /** Its queue. */
-  readonly queueName: string;
-  /** What its workers may do. */
-  readonly permissions: Deno.PermissionOptionsObject;
-  /** How many workers. */
-  readonly numWorkers: number;
-  /** How many tasks one of them runs at once. */
-  readonly concurrency: number;
-  /** How many connections its handlers share. */
-  readonly databasePoolSize: number;
-  /** The module that declares the tasks. */
-  readonly entrypoint: string | undefined;
-  /** The configuration file. */
-  readonly config: string | undefined;
-  /** Further flags. */
-  readonly denoArgs: readonly string[];
-  /** How long a stop waits. */
-  readonly gracefulShutdownMs: number;
-  /** What becomes of a run that a stop cuts off. */
-  readonly interrupted: Interrupted;
-  /** The lease. */
-  readonly leaseMs: number;
-  /** Between two sweeps. */
-  readonly sweepMs: number;
-  /** How long workers may take to be ready. */
-  readonly startMs: number;
-  /** How long to try to reach the stores. */
-  readonly connectMs: number;
-  /** How many crashes end a task. */
-  readonly crashLimit: number;
-  /** The most bytes of a result. */
-  readonly maxResultBytes: number;
-  /** Further addresses of the broker. */
-  readonly brokerHosts: readonly string[];
-  /** The workers' own broker address. */
-  readonly workerBrokerUrl: string | undefined;
-  /** The workers' own database address. */
-  readonly workerDatabaseUrl: string | undefined;
-}
+/** A pool's options with their defaults, in milliseconds if they are times. */
+export type PoolSettings = Settings<typeof POOL_TABLE>;
 
 /**
  * The settings of options, all of them checked. In a worker only what it is found by counts: the rest is its
@@ -234,183 +217,54 @@ export interface PoolSettings {
  * @throws {RangeError} If a value is out of range.
  * @throws {ConfigError} If a variable of the environment that stands in for an option is not allowed.
  */
-export function resolvePoolOptions(given: PoolOptions): PoolSettings {
-  const queueName = given.queueName ?? CONF.queueName;
-  if (given.name !== undefined) checkName(given.name, "pool", "name");
-  const name = given.name ?? queueName;
-  const options: PoolOptions = role === "worker" ? {} : given;
-  const duration = (option: keyof PoolOptions, standardMs: number) => {
-    const value = options[option] as Duration | undefined;
-    return value === undefined ? standardMs : toMilliseconds(value, option);
-  };
-  const concurrency = count("concurrency", options.concurrency, 10_000, 1);
-  return {
-    name,
-    queueName,
-    permissions: permissionsOption(options.permissions),
-    numWorkers: options.numWorkers === undefined
-      ? count("AGENTEXEC_NUM_WORKERS", CONF.numWorkers, 1_000)
-      : count("numWorkers", options.numWorkers, 1_000),
-    concurrency,
-    databasePoolSize: count(
-      "databasePoolSize",
-      options.databasePoolSize,
-      1_000,
-      Math.min(2 * concurrency, STANDARD_POOL_SIZE),
-    ),
-    entrypoint: place("entrypoint", given.entrypoint),
-    config: filePlace("config", options.config),
-    denoArgs: denoArguments(options.denoArgs),
-    gracefulShutdownMs: options.gracefulShutdownTimeout === undefined
-      ? CONF.gracefulShutdownTimeout * 1_000
-      : duration("gracefulShutdownTimeout", 0),
-    interrupted: interruptedOption(
-      options.interrupted === undefined ? "requeue" : options.interrupted,
-    ),
-    leaseMs: atLeast("lease", duration("lease", 30_000), 2_000),
-    sweepMs: atLeast("sweepInterval", duration("sweepInterval", 5_000), 100),
-    startMs: duration("startTimeout", 30_000),
-    connectMs: duration("connectTimeout", 30_000),
-    crashLimit: count("crashLimit", options.crashLimit, 1_000, 3),
-    maxResultBytes: count(
-      "maxResultBytes",
-      options.maxResultBytes,
-      2 ** 30,
-      DEFAULT_MAX_CONTEXT_BYTES,
-    ),
-    brokerHosts: list("brokerHosts", options.brokerHosts).map(brokerHost),
-    workerBrokerUrl: address("workerBrokerUrl", options.workerBrokerUrl, parseBrokerUrl),
-    workerDatabaseUrl: address(
-      "workerDatabaseUrl",
-      options.workerDatabaseUrl,
-      (sourced) => parseDatabaseUrl(sourced, { foreign: options.db !== undefined }),
-    ),
-  };
-}
-
-function count(
-  option: string,
-  value: number | undefined,
-  most: number,
-  standard?: number,
-): number {
-  const number = value === undefined ? standard : value;
-  if (typeof number !== "number" || !Number.isInteger(number) || number < 1 || number > most) {
-    throw new RangeError(
-      `Cannot use '${option}': it must be a whole number from 1 to ${most}, current value is ${
-        show(value)
-      }`,
-    );
-  }
-  return number;
+export function readPoolOptions(given: PoolOptions): PoolSettings {
+  const { name, queueName, entrypoint } = given;
+  return readOptions(POOL_TABLE, role === "worker" ? { name, queueName, entrypoint } : given);
 }
 
 /** Checked before anything is opened; relative paths are resolved at the start, where its folder counts. */
-function permissionsOption(
-  permissions: Deno.PermissionOptionsObject | undefined,
-): Deno.PermissionOptionsObject {
-  if (permissions === undefined) return {};
+function permissionsOption(permissions: Deno.PermissionOptionsObject) {
   resolveScope({ permissions, cwd: "/" });
   return permissions;
 }
 
 /** A module or a file: a URL, or a path. */
-function place(option: string, value: string | URL | undefined): string | undefined {
-  if (value === undefined) return undefined;
+function place(value: string | URL, name: string): string {
   const text = isUrl(value) ? String(value) : value;
   const isPlace = typeof text === "string" && text !== "" && !text.includes("\0");
   // What begins like a URL is one: as a path it would lead nowhere.
   if (isPlace && (!/^[a-zA-Z][\w+.-]+:\/\//.test(text) || URL.canParse(text))) return text;
-  throw new TypeError(
-    `Cannot use '${option}': it must be a URL or a path, current value is ${show(value)}`,
-  );
+  throw new TypeError(refusal(name, "a URL or a path", show(value)));
 }
 
 /** A file: a `file:` URL, or a path. Whether it is there is found out at the start. */
-function filePlace(option: string, value: string | URL | undefined): string | undefined {
-  const text = place(option, value);
-  if (text === undefined || !/^(?!file:)(data:|blob:|npm:|jsr:|[a-zA-Z][\w+.-]+:\/\/)/.test(text)) {
-    return text;
-  }
-  throw new TypeError(
-    `Cannot use '${option}': it must be a file, by its path or file: URL, current value is ${
-      show(value)
-    }`,
-  );
-}
-
-function list(option: string, value: readonly string[] | undefined): readonly string[] {
-  if (value === undefined) return [];
-  if (Array.isArray(value)) return value;
-  throw new TypeError(
-    `Cannot use '${option}': it must be a list of texts, current value is ${show(value)}`,
-  );
-}
-
-function address(
-  option: string,
-  value: string | undefined,
-  parse: (sourced: Sourced) => unknown,
-): string | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value !== "string") {
-    throw new TypeError(
-      `Cannot use option '${option}': it must be a string, current value is ${show(value)}`,
-    );
-  }
-  parse({ value, source: `option '${option}'` });
-  return value;
-}
-
-function atLeast(option: string, ms: number, least: number): number {
-  if (ms < least) {
-    throw new RangeError(
-      `Cannot use '${option}': it must be at least ${least} ms, current value is ${ms} ms`,
-    );
-  }
-  return ms;
-}
-
-/** Refuses anything but the two things that can become of a run that was cut off. */
-export function interruptedOption(value: Interrupted): Interrupted {
-  if (value !== "requeue" && value !== "cancel") {
-    throw new TypeError(
-      `Cannot use 'interrupted': it must be "requeue" or "cancel", current value is ${show(value)}`,
-    );
-  }
-  return value;
+function filePlace(value: string | URL, name: string): string {
+  const text = place(value, name);
+  if (!/^(?!file:)(data:|blob:|npm:|jsr:|[a-zA-Z][\w+.-]+:\/\/)/.test(text)) return text;
+  throw new TypeError(refusal(name, "a file, by its path or file: URL", show(value)));
 }
 
 /** Permissions come from `permissions` alone, so that what a worker may do is said in one place. */
-function denoArguments(given: readonly string[] | undefined): readonly string[] {
-  const checked = list("denoArgs", given);
-  for (const argument of checked) {
-    if (typeof argument !== "string" || !/^--[a-z][^\0]*$/.test(argument)) {
-      throw new TypeError(
-        `Cannot use 'denoArgs': each must be a long flag such as "--v8-flags=…", current value is ` +
-          show(argument),
-      );
-    }
-    // A permission set is a list of the configuration file, which would be granted besides.
-    const permission =
-      /^--((allow|deny|ignore)-(all|read|write|net|env|sys|run|ffi|import)|permission-set)\b/;
-    if (permission.test(argument)) {
-      if (argument.startsWith("--allow-import=")) continue;
-      throw new TypeError(
-        `Cannot use 'denoArgs': ${argument} is a permission, say it in the option 'permissions'`,
-      );
-    }
+function denoArgument(argument: string, name: string): string {
+  if (typeof argument !== "string" || !/^--[a-z][^\0]*$/.test(argument)) {
+    throw new TypeError(
+      refusal(name, `an array of long flags such as "--v8-flags=…"`, show(argument)),
+    );
   }
-  return checked;
+  // A permission set is a list of the configuration file, which would be granted besides.
+  const permission =
+    /^--((allow|deny|ignore)-(all|read|write|net|env|sys|run|ffi|import)|permission-set)\b/;
+  if (!permission.test(argument) || argument.startsWith("--allow-import=")) return argument;
+  throw new TypeError(
+    `Cannot use option '${name}': ${argument} is a permission, say it in the option 'permissions'`,
+  );
 }
 
-function brokerHost(given: string): string {
+function brokerHost(given: string, name: string): string {
   const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})$/.exec(given);
   const port = Number(match?.[3]);
   if (match === null || port < 1 || port > 65_535) {
-    throw new TypeError(
-      `Cannot use 'brokerHosts': each must be "host:port", current value is ${show(given)}`,
-    );
+    throw new TypeError(refusal(name, `an array of "host:port"`, show(given)));
   }
   return netAddress(match[1] ?? match[2] ?? "", port);
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { Client, CLIENT_OPTIONS, storesOf } from "../client/client.ts";
+import { Client, storesOf } from "../client/client.ts";
+import { CLIENT_OPTIONS } from "../client/client_options.ts";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";
@@ -32,13 +33,7 @@ import {
 import { checkHandler } from "../task/handler.ts";
 import { checkOptions } from "../task/known_options.ts";
 import { listenForDenied, stopListeningForDenied } from "./import_hint.ts";
-import {
-  interruptedOption,
-  POOL_OPTIONS,
-  type PoolOptions,
-  type PoolSettings,
-  resolvePoolOptions,
-} from "./options.ts";
+import { POOL_TABLE, type PoolOptions, type PoolSettings, readPoolOptions } from "./options.ts";
 import { refuseMissingDatabaseRights } from "./missing_rights.ts";
 import { Service, type ShutdownReport } from "./service.ts";
 import { StopSignals } from "./signals.ts";
@@ -149,7 +144,6 @@ export function settingsOf(pool: Pool): PoolSettings {
  */
 export class Pool extends Client {
   readonly #settings: PoolSettings;
-  readonly #storeContext: boolean;
   readonly #tasks = new Map<string, Task>();
   readonly #declared: DeclaredPool;
   /** From one start to the end of its stop. */
@@ -169,16 +163,15 @@ export class Pool extends Client {
    * @throws {ConfigError} If there is a pool of its name already, or an address cannot be used.
    */
   constructor(options: PoolOptions = {}) {
-    checkOptions("make a pool", options, [...CLIENT_OPTIONS, ...POOL_OPTIONS]);
+    checkOptions("make a pool", options, Object.keys(POOL_TABLE));
     const own = Object.fromEntries(
-      Object.entries(options).filter(([name]) => CLIENT_OPTIONS.includes(name as never)),
+      Object.entries(options).filter(([name]) => CLIENT_OPTIONS.includes(name)),
     );
     super(own);
-    this.#settings = resolvePoolOptions(options);
+    this.#settings = readPoolOptions(options);
     if (this.#settings.entrypoint !== undefined) {
       storesOf(this).locate(new URL(entrypointOf(this.#settings.entrypoint)));
     }
-    this.#storeContext = options.storeContext ?? true;
     this.#declared = {
       name: this.name,
       queueName: this.#settings.queueName,
@@ -301,7 +294,7 @@ export class Pool extends Client {
     const undoLogging = await ensureDefaultConfig();
     try {
       await stores.connectDatabase({
-        timeoutMs: this.#settings.connectMs,
+        timeoutMs: this.#settings.connectTimeoutMs,
         listener: (address) => contactLog(address, () => supervisorLogger(this.name)),
       });
       await super.migrate();
@@ -374,11 +367,11 @@ export class Pool extends Client {
   async shutdown(options: ShutdownOptions = {}): Promise<ShutdownReport> {
     checkOptions("shut the pool down", options, ["timeout", "interrupted"]);
     const timeoutMs = options.timeout === undefined
-      ? this.#settings.gracefulShutdownMs
+      ? this.#settings.gracefulShutdownTimeoutMs
       : toMilliseconds(options.timeout, "timeout");
     const interrupted = options.interrupted === undefined
       ? undefined
-      : interruptedOption(options.interrupted);
+      : POOL_TABLE.interrupted.read(options.interrupted, "interrupted");
     return await this.#service?.stop({ timeoutMs, interrupted }) ?? { drained: true, cutOff: [] };
   }
 
@@ -404,7 +397,6 @@ export class Pool extends Client {
     return this.#service = new Service({
       settings: this.#settings,
       stores: storesOf(this),
-      storeContext: this.#storeContext,
       tasks: this.#tasks,
       onEnd: () => {
         this.#service = undefined;

@@ -47,8 +47,6 @@ export interface ServiceParts {
   readonly settings: PoolSettings;
   /** Its connections. */
   readonly stores: Stores;
-  /** Whether rows keep the context. */
-  readonly storeContext: boolean;
   /** Its tasks. */
   readonly tasks: ReadonlyMap<string, Task>;
   /** Called when nothing of it is left. */
@@ -108,15 +106,17 @@ export class Service {
 
   /** Stops at a signal. Resolves when it has ended, by a signal or otherwise. */
   async stopAt(signals: StopSignals): Promise<void> {
-    const { gracefulShutdownMs } = this.#parts.settings;
+    const { gracefulShutdownTimeoutMs } = this.#parts.settings;
     await Promise.race([aborted(signals.asked), this.#ended.promise]);
     if (!signals.asked.aborted) return;
     this.#log().info(
-      `Stopping: running tasks have ${gracefulShutdownMs / 1_000} s to finish; a second signal ` +
+      `Stopping: running tasks have ${
+        gracefulShutdownTimeoutMs / 1_000
+      } s to finish; a second signal ` +
         `stops them now`,
     );
     signals.forced.addEventListener("abort", () => this.#force.abort(), { once: true });
-    const report = await this.stop({ timeoutMs: gracefulShutdownMs });
+    const report = await this.stop({ timeoutMs: gracefulShutdownTimeoutMs });
     if (!report.drained) Deno.exitCode = 1;
   }
 
@@ -132,7 +132,7 @@ export class Service {
   }
 
   async #start(signal: AbortSignal): Promise<Supervisor> {
-    const { settings, stores, storeContext, tasks } = this.#parts;
+    const { settings, stores, tasks } = this.#parts;
     const log = this.#log();
     stores.hold();
     await refuseMissingRights(settings, stores);
@@ -145,7 +145,6 @@ export class Service {
       foreignDatabase: stores.isForeign,
       tablePrefix: stores.tablePrefix,
       messages: activityMessages(),
-      storeContext,
       tasks: [...tasks.keys()],
     });
     for (const warning of plan.warnings) log.warn(warning);
@@ -154,7 +153,7 @@ export class Service {
       broker: contactLog(showBroker(stores.brokerAddress), () => this.#log()),
       database: contactLog(showDatabase(stores.databaseAddress), () => this.#log()),
     });
-    const timeoutMs = settings.connectMs;
+    const timeoutMs = settings.connectTimeoutMs;
     const patience = { timeoutMs, giveUpAt: monotonicMs() + timeoutMs, signal };
     await stores.connect({ timeoutMs, signal });
     const queue = await keepTrying({
@@ -168,7 +167,7 @@ export class Service {
       connect: () => stores.activity(),
     });
     if (queue === undefined || store === undefined) throw signal.reason;
-    const { name, numWorkers, leaseMs, sweepMs, startMs, crashLimit } = settings;
+    const { name, numWorkers, leaseMs, crashLimit } = settings;
     return await Supervisor.start({
       pool: name,
       showPool: declaredPools().size > 1,
@@ -177,8 +176,8 @@ export class Service {
       plan,
       numWorkers,
       leaseMs,
-      sweepMs,
-      startMs,
+      sweepMs: settings.sweepIntervalMs,
+      startMs: settings.startTimeoutMs,
       crashLimit,
       connectMs: timeoutMs,
       contacts: stores.contacts,

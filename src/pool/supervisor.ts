@@ -271,7 +271,6 @@ export class Supervisor implements SlotHost {
         supervisorId,
         workerId,
         number: slot.number,
-        leaseMs: this.#parts.leaseMs,
         // Once the pool runs, nobody waits for a worker, and it may wait as those do that have started.
         connectMs: this.#hasStarted ? null : this.#parts.connectMs,
         channel,

@@ -15,6 +15,7 @@ import {
 } from "../addresses.ts";
 import type { ActivityMessages } from "../config.ts";
 import { ConfigError } from "../errors.ts";
+import { pickSettings } from "../options.ts";
 import { denoProgram } from "../process/deno_command.ts";
 import { workerEnvironment } from "../process/environment.ts";
 import { fromFileUrl, toFileUrl } from "../program/file_url.ts";
@@ -22,6 +23,7 @@ import { findConfig, lookForFile } from "../program/project.ts";
 import type { BootRecord, WorkerChannel, WorkerScope } from "../process/handshake.ts";
 import { permissionFlags, resolveScope, scopeWarnings } from "../process/scope.ts";
 import { hasLock, workerArguments } from "../process/worker_command.ts";
+import { WORKER_OPTIONS } from "../process/worker_options.ts";
 import { WORKER_MARKER } from "../program/role.ts";
 import type { PoolSettings } from "./options.ts";
 
@@ -34,10 +36,7 @@ export interface WorkerPlan {
   /** Its whole environment. */
   readonly env: Readonly<Record<string, string>>;
   /** The boot record, but for what differs from worker to worker. */
-  readonly boot: Omit<
-    BootRecord,
-    "supervisorId" | "workerId" | "number" | "leaseMs" | "connectMs" | "channel"
-  >;
+  readonly boot: Omit<BootRecord, "supervisorId" | "workerId" | "number" | "connectMs" | "channel">;
   /** Which way they talk: a file's broker does not write each log frame to the disk. */
   readonly channel: WorkerChannel["kind"];
   /** The module that declares the tasks, as errors show it. */
@@ -68,8 +67,6 @@ export interface PlanParts {
   readonly tablePrefix: string;
   /** The library's own messages. */
   readonly messages: ActivityMessages;
-  /** Whether rows keep the context. */
-  readonly storeContext: boolean;
   /** The names of the pool's tasks. */
   readonly tasks: readonly string[];
 }
@@ -151,10 +148,7 @@ export async function planWorkers(parts: PlanParts): Promise<WorkerPlan> {
       database,
       tablePrefix: parts.tablePrefix,
       messages: parts.messages,
-      concurrency: settings.concurrency,
-      databasePoolSize: settings.databasePoolSize,
-      maxResultBytes: settings.maxResultBytes,
-      storeContext: parts.storeContext,
+      ...pickSettings(WORKER_OPTIONS, settings),
       ungranted: environment.ungranted,
       scope: wholeScope(scope, needs),
       narrows: standalone,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { HARMLESS_VARIABLES } from "../config.ts";
 import { WORKER_MARKER } from "../program/role.ts";
 import type { Grant } from "./scope.ts";
 
@@ -68,19 +69,6 @@ const NO_WIDER_DEFAULTS = {
   DENO_UNSTABLE_ALLOW_ALL_BY_DEFAULT: "0",
 };
 
-/** The library's own that hold no address: a pool's name may hang on one. */
-const OWN = [
-  "AGENTEXEC_QUEUE_NAME",
-  "AGENTEXEC_QUEUE_PREFIX",
-  "AGENTEXEC_NUM_WORKERS",
-  "AGENTEXEC_GRACEFUL_SHUTDOWN_TIMEOUT",
-  "AGENTEXEC_TABLE_PREFIX",
-  "AGENTEXEC_ACTIVITY_MESSAGE_CREATE",
-  "AGENTEXEC_ACTIVITY_MESSAGE_STARTED",
-  "AGENTEXEC_ACTIVITY_MESSAGE_COMPLETE",
-  "AGENTEXEC_ACTIVITY_MESSAGE_ERROR",
-];
-
 /**
  * What the system's loader reads. With one of them in the environment of a child, Deno refuses the start under a list
  * of programs, `--allow-run=deno`.
@@ -120,7 +108,7 @@ export function workerEnvironment(
     ? Object.keys(all)
     : (granted ?? []).flatMap((name) => expand(name, all));
   const families = Object.keys(all).filter((name) => SYSTEM_FAMILIES.test(name));
-  for (const name of new Set([...SYSTEM, ...families, ...OWN, ...names])) {
+  for (const name of new Set([...SYSTEM, ...families, ...HARMLESS_VARIABLES, ...names])) {
     const value = read(name);
     if (value === null) {
       if (names.includes(name)) unreadable.push(name);
@@ -134,7 +122,7 @@ export function workerEnvironment(
     : (granted ?? []).filter((name) => expand(name, all).length === 0);
   const mayList = Deno.permissions.querySync({ name: "env" }).state === "granted";
   if (mayList) unset.push(...barren);
-  const own = OWN.filter((name) => name in variables);
+  const own = HARMLESS_VARIABLES.filter((name) => name in variables);
   const ungranted = granted === true
     ? []
     : Object.keys(all).filter((name) => !names.includes(name) && !own.includes(name));

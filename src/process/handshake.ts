@@ -6,9 +6,10 @@
  */
 import type { BrokerAddress, DatabaseAddress } from "../addresses.ts";
 import type { ActivityMessages } from "../config.ts";
+import type { WorkerSettings } from "./worker_options.ts";
 
-/** The first line: all that a worker is to know. */
-export interface BootRecord {
+/** The first line: all that a worker is to know, the settings of its pool's {@linkcode WORKER_OPTIONS} among it. */
+export interface BootRecord extends WorkerSettings {
   /** The version of this record. Supervisor and worker run the same library, so another one is a mix-up. */
   readonly v: 1;
   /** Who started it. */
@@ -31,18 +32,8 @@ export interface BootRecord {
   readonly tablePrefix: string;
   /** The library's own activity messages. */
   readonly messages: ActivityMessages;
-  /** How many tasks at once. */
-  readonly concurrency: number;
-  /** How many connections to the database the handlers share. */
-  readonly databasePoolSize: number;
-  /** The lease of a claim, in milliseconds. */
-  readonly leaseMs: number;
   /** How long it tries to reach the stores, in milliseconds; null for as long as it takes. */
   readonly connectMs: number | null;
-  /** The most bytes of a result. */
-  readonly maxResultBytes: number;
-  /** Whether rows keep the context. */
-  readonly storeContext: boolean;
   /** Names of variables that are set in the supervisor and not granted to the worker. */
   readonly ungranted: readonly string[];
   /** Which way it talks to its supervisor. */

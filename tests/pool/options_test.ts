@@ -136,7 +136,7 @@ Deno.test("a place that leads nowhere, and a host that is none, are refused by t
     ] as const
   ) {
     const error = assertThrows(() => new Pool({ ...AWAY, [option]: value }), TypeError);
-    assertMatch(error.message, new RegExp(`^Cannot use '${option}': .*current value is`));
+    assertMatch(error.message, new RegExp(`^Cannot use option '${option}': .*current value is`));
   }
 });
 
