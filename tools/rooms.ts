@@ -12,6 +12,8 @@ interface Room {
   readonly dynamic?: readonly string[];
   /** Packages that the room must not know. */
   readonly notPackages?: readonly string[];
+  /** Packages that only the files under a folder of the room may know, by the folder. */
+  readonly packagesOf?: Readonly<Record<string, readonly string[]>>;
   /** Packages of which it may know the types. */
   readonly typesOnly?: readonly string[];
 }
@@ -31,7 +33,11 @@ const ROOMS: Readonly<Record<string, Room>> = {
     typesOnly: ["kysely"],
   },
   process: { rooms: ["program"], notPackages: [...SQL, ...REDIS, "@logtape/logtape", "zod"] },
-  broker: { rooms: ["program", "sqlite", "task"], notPackages: ["kysely", "pg"] },
+  broker: {
+    rooms: ["program", "sqlite", "task"],
+    notPackages: ["kysely", "pg"],
+    packagesOf: { "redis/drivers": REDIS },
+  },
   activity: { rooms: ["program", "sqlite", "task"], notPackages: REDIS },
   log: { rooms: ["task"], notPackages: [...SQL, ...REDIS] },
   stores: { rooms: ["program", "task", "broker", "activity", "log"], notPackages: REDIS },
@@ -130,6 +136,11 @@ function fileProblem(name: string, room: Room, found: ImportOf): string | null {
 }
 
 function packageProblem(name: string, room: Room, found: ImportOf): string | null {
+  for (const [folder, packages] of Object.entries(room.packagesOf ?? {})) {
+    const path = `src/${name}/${folder}/`;
+    if (!packages.includes(found.specifier) || found.file.startsWith(path)) continue;
+    return `Only the files of ${path} may know ${found.specifier}`;
+  }
   if (!room.notPackages?.includes(found.specifier)) return null;
   if (room.typesOnly?.includes(found.specifier)) {
     return found.typeOnly ? null : `${titleOf(name)} may import types only of ${found.specifier}`;

@@ -27,6 +27,8 @@ Deno.test("import-direction lets each room import what stands below it", () => {
   assertFine("src/broker/redis/redis_broker.ts", [
     `import { x } from "../../task/codec.ts";`,
     `import { x } from "../broker.ts";`,
+  ]);
+  assertFine("src/broker/redis/drivers/node_redis.ts", [
     `import { createClient } from "@redis/client";`,
   ]);
   assertFine("src/worker/loop.ts", [
@@ -65,6 +67,10 @@ Deno.test("import-direction refuses imports upward, sideways and of the package 
     `import { x } from "../activity/store.ts";`,
     `import { x } from "../log/lifecycle.ts";`,
     `import { Kysely } from "kysely";`,
+  ]);
+  assertBreaks("import-direction", "src/broker/redis/failure.ts", [
+    `import { ErrorReply } from "@redis/client";`,
+    `import type { RedisClientType } from "@redis/client";`,
   ]);
   assertBreaks("import-direction", "src/process/child.ts", [
     `import { x } from "../task/definition.ts";`,

@@ -6,12 +6,13 @@
  */
 import { backoff, monotonicMs, sleep, withDeadline } from "../../clock.ts";
 import { type RedisAddress, showBroker } from "../../addresses.ts";
-import { type AgentexecError, ConnectionError } from "../../errors.ts";
+import { AgentexecError, ConnectionError } from "../../errors.ts";
 import type { Contact } from "../../contact.ts";
+import { connectNodeRedis } from "./drivers/node_redis.ts";
 import { codeOf, spoilsConnection, toBrokerError } from "./failure.ts";
 import type { Reply } from "./reply.ts";
 import type { Commands, Script, ScriptCall } from "./script.ts";
-import { Session } from "./session.ts";
+import { openSession, type Session } from "./session.ts";
 
 /** How long a call may take, connecting included. */
 const CALL_MS = 5_000;
@@ -154,36 +155,28 @@ export class Connection implements RedisCommands {
     return await this.#send(doing, { ms }, action);
   }
 
-  /** Throws the present session away. Calls under way fail; a new one is made. */
-  drop(cause: unknown): void {
-    this.#session?.destroy(cause);
+  /**
+   * Ends a session, the present one by default, at once: calls under way fail, and a new one is made. An error of this
+   * library says that the server cannot be reached.
+   */
+  drop(cause: unknown, session: Session | undefined = this.#session): void {
+    if (session === undefined || session.gone || this.closed) return;
+    if (cause instanceof AgentexecError) this.#options.contact?.failed(this, cause);
+    session.drop(cause);
   }
 
-  /** Throws a session away for what the server answered to a call that cannot fail while all is well. */
-  distrust(session: Session, error: AgentexecError): void {
-    if (session.gone || this.closed) return;
-    this.#options.contact?.failed(this, error);
-    session.destroy(error);
-  }
-
-  /** Ends the connection for good; answers under way get 1 s. May be called twice. */
-  async close(): Promise<void> {
+  /** Ends the connection for good; answers under way get `graceMs`, 1 s by default. May be called twice. */
+  async close({ graceMs = CLOSE_MS }: { readonly graceMs?: number } = {}): Promise<void> {
     this.#closed.abort();
+    if (graceMs === 0) this.#session?.drop("closed");
     this.#options.contact?.forget(this);
     const closed = this.#closedError("use the connection");
     for (const waiting of this.#waiting) waiting.reject(closed);
     this.#waiting.clear();
-    await this.#session?.end(CLOSE_MS);
+    await this.#session?.close(graceMs);
     // Both look at the signal and end by themselves.
     await this.#reconnecting;
     await this.#opening?.catch(() => {});
-  }
-
-  /** Ends the connection for good without waiting for an answer. */
-  async abandon(): Promise<void> {
-    this.#closed.abort();
-    this.#session?.destroy("closed");
-    await this.close();
   }
 
   async #send<T>(
@@ -207,10 +200,8 @@ export class Connection implements RedisCommands {
       // The client's own error says only that there is no connection.
       if (session.gone && codeOf(cause) === undefined) throw this.#lostError(doing, session.lostTo);
       // A session that keeps silent may be half dead: the next call shall not hang on it as well.
-      if (cause instanceof ConnectionError && silentMs >= PROMPT_MS) {
-        this.#options.contact?.failed(this, cause);
-        session.destroy(cause);
-      } else if (spoilsConnection(cause)) session.destroy(cause);
+      const isSilent = cause instanceof ConnectionError && silentMs >= PROMPT_MS;
+      if (isSilent || spoilsConnection(cause)) this.drop(cause, session);
       else this.#answered(silentMs);
       throw toBrokerError({ doing, address: this.address, cause });
     }
@@ -249,7 +240,8 @@ export class Connection implements RedisCommands {
   }
 
   async #openSession(): Promise<Session> {
-    const session = await Session.open(this.#address, {
+    const session = await openSession(connectNodeRedis, {
+      address: this.#address,
       name: this.#options.clientName,
       shown: this.address,
       ms: CALL_MS,
@@ -258,11 +250,11 @@ export class Connection implements RedisCommands {
     try {
       await this.#options.onSession?.(session);
     } catch (cause) {
-      session.destroy(cause);
+      session.drop(cause);
       throw toBrokerError({ doing: "connect to Redis", address: this.address, cause });
     }
     if (this.closed) {
-      session.destroy("closed");
+      session.drop("closed");
       throw this.#closedError("connect");
     }
     this.#adopt(session);

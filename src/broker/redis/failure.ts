@@ -4,10 +4,9 @@
  *
  * @module
  */
-import { ErrorReply } from "@redis/client";
 import { AgentexecError, ConnectionError, IncompatibleError } from "../../errors.ts";
-
 import { isDenied } from "../../program/permissions.ts";
+import { ErrorReply } from "./reply.ts";
 
 /** What failed. */
 export interface Failed {
@@ -53,16 +52,9 @@ function textOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-/** The word that a server's error begins with, such as `READONLY`; undefined for any other error. */
+/** The code of a server's refusal; undefined for any other error. */
 export function codeOf(cause: unknown): string | undefined {
-  if (!(cause instanceof ErrorReply)) return undefined;
-  // Redis 7 answers `ERR … can't run this command …` where a script lacks a permission.
-  if (
-    /^(ERR|NOPERM).*(can't run this command|has no permissions|can't access)/.test(cause.message)
-  ) {
-    return "NOPERM";
-  }
-  return /^[A-Z][A-Z0-9]+/.exec(cause.message)?.[0];
+  return cause instanceof ErrorReply ? cause.code : undefined;
 }
 
 /** Whether the connection shall be thrown away after this error. */

@@ -6,6 +6,25 @@
  */
 import { AgentexecError } from "../../errors.ts";
 
+/**
+ * A refusal, in the server's words. Each driver has an error of its own for it, and hands on this one. For something else
+ * than a refusal a driver has other errors.
+ */
+export class ErrorReply extends Error {
+  override readonly name = "ErrorReply";
+  /** The word that it begins with, such as `NOSCRIPT`, `READONLY` or `ERR`; undefined if it begins with none. */
+  readonly code: string | undefined;
+
+  /** Reads the code from the text. */
+  constructor(text: string) {
+    super(text);
+    // Redis 7 answers `ERR … can't run this command …` where a script lacks a permission.
+    this.code = /^(ERR|NOPERM).*(can't run this command|has no permissions|can't access)/.test(text)
+      ? "NOPERM"
+      : /^[A-Z][A-Z0-9]+/.exec(text)?.[0];
+  }
+}
+
 /** An answer. */
 export type Reply = string | number | null | readonly Reply[] | { readonly [key: string]: Reply };
 

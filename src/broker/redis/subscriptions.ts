@@ -64,7 +64,7 @@ export class Subscriptions {
   /** Ends all subscriptions and the connection. */
   async close(): Promise<void> {
     this.#channels.clear();
-    await this.#connection.abandon();
+    await this.#connection.close({ graceMs: 0 });
     await this.#stopPinging?.();
   }
 
@@ -121,12 +121,10 @@ export class Subscriptions {
     const doing = "listen";
     await this.#connection.use({ doing }, async (session) => {
       try {
-        const reply = await session.send(["PING"]);
-        if (reply === "PONG") return;
-        throw new TypeError(`a ping was answered by ${JSON.stringify(reply)}`);
+        await session.ping();
       } catch (cause) {
         const { address } = this.#connection;
-        this.#connection.distrust(session, toBrokerError({ doing, address, cause }));
+        this.#connection.drop(toBrokerError({ doing, address, cause }), session);
         throw cause;
       }
     });

@@ -78,7 +78,7 @@ export class Waiter {
   /** Ends the connection; who waits need wait no longer. */
   async close(): Promise<void> {
     this.#closed.abort();
-    await this.#connection.abandon();
+    await this.#connection.close({ graceMs: 0 });
   }
 
   #begin(ms: number, signal: AbortSignal): Promise<void> {
