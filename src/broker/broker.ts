@@ -26,6 +26,12 @@ import type { Counters } from "../task/counters.ts";
 /** The version of the protocol between processes that share a queue. */
 export const PROTOCOL = 1;
 
+/**
+ * The least protocol that a task of today needs, written with each: a version that speaks it may run the task, whatever
+ * its producer speaks. What an older version must not miss of a task raises it for the tasks that have it.
+ */
+export const TASK_PROTOCOL = 1;
+
 /** How many times a claim may lapse before its task ends as lost. */
 export const LAPSE_LIMIT = 10;
 

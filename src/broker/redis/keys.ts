@@ -21,7 +21,7 @@
  * | `{Q}:foreign` | zset | entry → its number: entries that were no tasks, untouched, the last 10,000 |
  * | `{Q}:foreign:before` | list | what an older version kept as `{Q}:foreign`, moved there bit by bit |
  * | `{Q}:orphans` | zset | id → when a claim tells of it (again), ms: ids whose task was lost, until somebody settles each |
- * | `{Q}:canceled` | set | ids that stand in `Q` once and count for nothing there, since they were cancelled while they waited |
+ * | `{Q}:canceled` | set | the tombstones of `Q`: ids that stand there once and count for nothing, since they were cancelled while they waited. Any further list has its own, `<list>:canceled` |
  * | `{Q}:maintainer` | string | the supervisor that runs the services of which a queue needs one; expires |
  * | `{Q}:formerly` | set | ids that the broker had before it lost its data |
  * | `{Q}:newer` | zset | id → `v` of waiting tasks that only a newer version may run |
@@ -42,7 +42,7 @@ local CLAIMS, DELAYED, WAKE, TOKEN = PREFIX .. 'claims', PREFIX .. 'delayed', PR
 local SUPERVISORS, WORKERS, SWEPT = PREFIX .. 'supervisors', PREFIX .. 'workers', PREFIX .. 'swept'
 local BROKER, FOREIGN, FOREIGN_BEFORE = PREFIX .. 'broker', PREFIX .. 'foreign', PREFIX .. 'foreign:before'
 local ORPHANS, MAINTAINER, RENEWALS = PREFIX .. 'orphans', PREFIX .. 'maintainer', PREFIX .. 'renewals'
-local CANCELED, NEWER = PREFIX .. 'canceled', PREFIX .. 'newer'
+local NEWER = PREFIX .. 'newer'
 local FORMERLY, ENDED = PREFIX .. 'formerly', PREFIX .. 'ended:'
 `;
 

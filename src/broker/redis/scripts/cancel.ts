@@ -24,9 +24,7 @@ if state == 'claimed' then
   redis.call('HSET', TASK .. id, 'cancel', '1')
   return 'requested'
 end
-if redis.call('ZREM', DELAYED, id) == 0 and redis.call('ZREM', NEWER, id) == 0 then
-  redis.call('SADD', CANCELED, id)
-end
+unplace(id, state)
 redis.call('DEL', TASK .. id)
 redis.call('PUBLISH', ENDED .. id, 'canceled')
 return 'removed'

@@ -28,7 +28,7 @@ local function take_back_lost(worker, holding)
       if task[1] == 'claimed' and task[2] == worker then
         put_back(id, worker, 0, 0)
       else
-        redis.call('SREM', OWNER .. worker, id)
+        drop_stray(OWNER .. worker, id)
       end
     end
   end
@@ -41,10 +41,14 @@ local function promote()
   local due = redis.call('ZRANGE', DELAYED, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
   for index = 1, #due, 2 do
     local id = due[index]
-    redis.call('ZREM', DELAYED, id)
-    push(id)
-    if type_of(TASK .. id) == 'hash' then
-      redis.call('HSET', TASK .. id, 'state', 'waiting', 'since', due[index + 1])
+    local state = task_of(id, 'state')[1]
+    if state == 'delayed' then
+      unplace(id, state)
+      place(id, {state = 'waiting', fields = {'since', due[index + 1]}})
+    elseif state then
+      drop_stray(DELAYED, id)
+    else
+      lose(id)
     end
   end
 end
@@ -53,8 +57,16 @@ end
 local function take_newer(protocol)
   local ids = redis.call('ZRANGE', NEWER, '-inf', protocol, 'BYSCORE', 'LIMIT', 0, 100)
   for index = #ids, 1, -1 do
-    redis.call('ZREM', NEWER, ids[index])
-    redis.call('RPUSH', Q, ids[index])
+    local id = ids[index]
+    local state = task_of(id, 'state')[1]
+    if state == 'waiting' then
+      unplace(id, state)
+      place(id, {state = state, at_head = true})
+    elseif state then
+      drop_stray(NEWER, id)
+    else
+      lose(id)
+    end
   end
 end
 `;
@@ -74,7 +86,7 @@ local function living_workers()
 end
 
 local function share_of(slots)
-  local waiting = redis.call('LLEN', Q) - redis.call('SCARD', CANCELED)
+  local waiting = redis.call('LLEN', Q) - redis.call('SCARD', tombs_of(Q))
   return math.min(slots, math.max(1, math.ceil(waiting / living_workers())))
 end
 `;
@@ -88,11 +100,8 @@ local function take(id, worker, lease, protocol)
     keep_foreign(id)
     return nil
   end
-  if redis.call('SREM', CANCELED, id) == 1 then return nil end
-  local kind = type_of(TASK .. id)
-  if kind == 'none' then
-    -- Its task is lost: it is told of until somebody has settled it.
-    redis.call('ZADD', ORPHANS, 'NX', whole(NOW), id)
+  if type_of(TASK .. id) == 'none' then
+    lose(id)
     return nil
   end
   local task = task_of(id, 'v', 'state', 'name', 'attempt', 'failures', 'crashes', 'lapses', 'unknowns',
@@ -104,28 +113,25 @@ local function take(id, worker, lease, protocol)
   end
   if state ~= 'waiting' then return nil end -- A second entry of a task that has its place elsewhere.
   if v > protocol then
-    redis.call('ZADD', NEWER, v, id)
+    place(id, {state = 'waiting', newer = v})
     return nil
   end
   if task[10] then
     -- Given back by an older version although it is to be canceled: the next sweep ends it.
-    redis.call('HSET', TASK .. id, 'token', take_token(), 'since', whole(NOW))
-    hold(id, worker, supervisor_of(worker), 0)
+    hold(id, worker, supervisor_of(worker), 0, take_token())
     return nil
   end
   -- The first one is always taken, however large it is.
   local size = redis.call('HSTRLEN', TASK .. id, 'payload')
   if bytes > 0 and bytes + size > ${CLAIM_BYTES} then
-    redis.call('RPUSH', Q, id)
+    place(id, {state = 'waiting', at_head = true})
     full = true
     return nil
   end
   bytes = bytes + size
   local token, attempt = take_token(), (tonumber(task[4]) or 0) + 1
-  redis.call('HSET', TASK .. id, 'state', 'claimed', 'token', token, 'owner', worker,
-    'attempt', whole(attempt), 'since', whole(NOW))
-  redis.call('ZADD', CLAIMS, whole(NOW + lease), id)
-  redis.call('SADD', OWNER .. worker, id)
+  local fields = {'token', token, 'owner', worker, 'attempt', whole(attempt), 'since', whole(NOW)}
+  place(id, {state = 'claimed', owner = worker, lease = NOW + lease, fields = fields})
   local unknown_for = task[9] and math.max(0, NOW - tonumber(task[9])) or 0
   return {
     id, token, name, redis.call('HGET', TASK .. id, 'payload') or '', attempt, task[5] or 0, task[6] or 0,
@@ -181,15 +187,14 @@ take_newer(protocol)
 
 local claims, share, looked = {}, share_of(slots), 0
 while #claims < share and looked < 1000 and not full do
-  local id = redis.call('RPOP', Q)
+  local id, buried = pop()
   if not id then break end
   looked = looked + 1
-  claims[#claims + 1] = take(id, worker, lease, protocol)
+  if not buried then claims[#claims + 1] = take(id, worker, lease, protocol) end
 end
 
 local due = redis.call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')
-local left = redis.call('LLEN', Q)
-if left == 0 then redis.call('DEL', CANCELED) end
+local left = entries_left()
 local orphans, more_orphans = tell_orphans()
 if (#claims > 0 and (left > 0 or #due > 0)) or (left > 0 and looked >= 1000) or more_orphans then wake() end
 return {1, due[2] and whole(math.max(0, tonumber(due[2]) - NOW)) or -1, orphans, claims}

@@ -14,7 +14,7 @@ const DEPTH = defineScript([
   READING,
   `
 local due = redis.call('ZCOUNT', DELAYED, '-inf', whole(NOW))
-local waiting = redis.call('LLEN', Q) - redis.call('SCARD', CANCELED) + redis.call('ZCARD', NEWER) + due
+local waiting = redis.call('LLEN', Q) - redis.call('SCARD', tombs_of(Q)) + redis.call('ZCARD', NEWER) + due
 local oldest = -1
 -- The head may hold entries that the next claim will pass over.
 for _, id in ipairs(redis.call('LRANGE', Q, -100, -1)) do

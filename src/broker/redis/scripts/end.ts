@@ -32,7 +32,7 @@ const END = defineScript([
 local id = ARGV[1]
 local refusal, owner = fence(id, ARGV[2])
 if refusal then return refusal end
-unclaim(id, owner)
+unplace(id, 'claimed', owner)
 redis.call('DEL', TASK .. id)
 redis.call('PUBLISH', ENDED .. id, 'ended')
 return 'done'

@@ -4,7 +4,7 @@
  * @module
  */
 import { IncompatibleError } from "../../../errors.ts";
-import { type NewTask, PROTOCOL } from "../../broker.ts";
+import { type NewTask, PROTOCOL, TASK_PROTOCOL } from "../../broker.ts";
 import { checkNewTask } from "../../checks.ts";
 import { asArray, asString, asWord } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
@@ -43,12 +43,12 @@ for at = 3, #ARGV, ${FIELDS} do
     if foreign then redis.call('ZREM', FOREIGN, id) end
     local due = tonumber(ARGV[at + 4])
     if ARGV[at + 3] == 'in' then due = NOW + due end
-    local delayed = due > NOW
-    redis.call('HSET', TASK .. id, 'v', ARGV[2], 'name', ARGV[at + 1], 'payload', ARGV[at + 2],
-      'state', delayed and 'delayed' or 'waiting', 'token', '0', 'owner', '', 'since', whole(NOW),
-      'due', whole(due), 'priority', '0', 'attempt', ARGV[at + 5], 'failures', ARGV[at + 6],
-      'crashes', ARGV[at + 7], 'lapses', ARGV[at + 8])
-    if delayed then redis.call('ZADD', DELAYED, whole(due), id) else push(id) end
+    local fields = {
+      'v', '${TASK_PROTOCOL}', 'name', ARGV[at + 1], 'payload', ARGV[at + 2], 'token', '0', 'owner', '',
+      'since', whole(NOW), 'due', whole(due), 'priority', '0', 'attempt', ARGV[at + 5],
+      'failures', ARGV[at + 6], 'crashes', ARGV[at + 7], 'lapses', ARGV[at + 8],
+    }
+    place(id, {state = due > NOW and 'delayed' or 'waiting', due = due, fields = fields})
     words[#words + 1] = 'accepted'
     accepted = true
   end

@@ -41,11 +41,13 @@ local function look_at(id)
   local task = task_of(id, 'state', 'token', 'since', 'due', 'owner')
   local state, owner = task[1], task[5] or ''
   if state == 'delayed' then
-    if redis.call('ZADD', DELAYED, 'NX', tonumber(task[4] or '') or whole(NOW), id) == 1 then wake() end
+    if place(id, {state = state, due = tonumber(task[4] or '') or NOW, mode = 'NX'}) == 1 then wake() end
   elseif state == 'claimed' then
-    if redis.call('HEXISTS', WORKERS, owner) == 1 then redis.call('SADD', OWNER .. owner, id) end
     local renewed = redis.call('ZSCORE', SUPERVISORS, supervisor_of(owner))
-    redis.call('ZADD', CLAIMS, renewed and 'NX' or 'LT', whole(NOW + tonumber(ARGV[4])), id)
+    place(id, {
+      state = state, owner = redis.call('HEXISTS', WORKERS, owner) == 1 and owner or '',
+      lease = NOW + tonumber(ARGV[4]), mode = renewed and 'NX' or 'LT',
+    })
   elseif state == 'waiting' and not redis.call('ZSCORE', NEWER, id) then
     for _, value in ipairs({id, task[2] or '', task[3] or ''}) do waiting[#waiting + 1] = value end
   end
@@ -143,8 +145,7 @@ for at = 1, #ARGV, 3 do
   local task = task_of(id, 'state', 'token', 'since')
   local same = task[1] == 'waiting' and (task[2] or '') == ARGV[at + 1] and (task[3] or '') == ARGV[at + 2]
   if same and not redis.call('ZSCORE', NEWER, id) then
-    redis.call('SREM', CANCELED, id)
-    redis.call('RPUSH', Q, id)
+    place(id, {state = 'waiting', at_head = true})
     restored = restored + 1
   end
 end

@@ -1,8 +1,8 @@
 /**
- * What the scripts share: the keys, the time, the token, and how a task changes its place. Every script
- * that moves a task goes through these few functions, so that its hash and its place always agree.
+ * What the scripts share: the keys, the time, the token, and the door: how a task changes its place. Every
+ * script that moves a task goes through these few functions, so that its hash and its place always agree.
  *
- * The fields of a task's hash: `v` (protocol of whoever put it in), `name`, `payload` (bytes, never looked
+ * The fields of a task's hash: `v` (the least protocol that it needs), `name`, `payload` (bytes, never looked
  * into), `state` (`waiting`, `delayed` or `claimed`), `token`, `owner` (workerId while claimed), `since`
  * (ms since when it waits, or is claimed), `due` (ms, while delayed), `attempt`, `failures`, `crashes`, `lapses`,
  * `unknowns` and `unknownSince` (runs of claims by workers that did not know the name), `cancel` (1 where its
@@ -30,6 +30,10 @@ local function whole(number) return string.format('%.0f', number) end
 local function is_id(entry)
   return #entry == 36 and string.match(entry, '^${ID_PATTERN}$') ~= nil
 end
+
+-- The ids that stand in a list once and count for nothing there. To find one in the list would cost its length, so it
+-- stays until a claim meets it.
+local function tombs_of(list) return list == Q and PREFIX .. 'canceled' or list .. ':canceled' end
 
 local function type_of(key) return redis.call('TYPE', key).ok end
 
@@ -62,12 +66,6 @@ end
 -- leaves work behind puts it back.
 local function wake() redis.call('ZADD', WAKE, 0, 'wake') end
 
--- Puts an id behind all others. Where it was cancelled and still stands in the list, that place is its own again: to
--- find and remove it there would cost the length of the list.
-local function push(id)
-  if redis.call('SREM', CANCELED, id) == 0 then redis.call('LPUSH', Q, id) end
-end
-
 -- Keeps an entry that is no task. It stands there once, however often it came.
 local function keep_foreign(entry)
   local kind = type_of(FOREIGN)
@@ -88,22 +86,93 @@ end
 
 local function supervisor_of(worker) return string.match(worker, '^[^/]*') end
 
--- Takes an id off the books of its owner. A struck-off worker's claims are in its supervisor's set.
-local function unclaim(id, owner)
-  redis.call('ZREM', CLAIMS, id)
-  redis.call('SREM', OWNER .. owner, id)
-  redis.call('SREM', OWNER .. supervisor_of(owner), id)
+-- The door: no other code puts an id into a list or a set of the queue, or takes it out.
+
+-- Puts an id that stands nowhere into its place, and says so in its hash. \`to\` is one of
+--   {state = 'waiting'}, behind all others; with at_head, before them; with newer, aside for a protocol of that number
+--   {state = 'delayed', due = ms}
+--   {state = 'claimed', lease = ms of its end, owner = who has it}
+-- with fields, what else the hash is to say; with mode, that of ZADD. Returns how many places were added.
+local function place(id, to)
+  redis.call('HSET', TASK .. id, 'state', to.state, unpack(to.fields or {}))
+  if to.state == 'claimed' then
+    -- What a supervisor has to end stands in no set, so nobody renews it: if it is not ended, a sweep finds it.
+    if string.find(to.owner, '/', 1, true) then redis.call('SADD', OWNER .. to.owner, id) end
+    return redis.call('ZADD', CLAIMS, to.mode or 'CH', whole(to.lease), id)
+  end
+  if to.state == 'delayed' then return redis.call('ZADD', DELAYED, to.mode or 'CH', whole(to.due), id) end
+  if to.newer then return redis.call('ZADD', NEWER, to.newer, id) end
+  local buried = redis.call('SREM', tombs_of(Q), id)
+  if to.at_head then
+    redis.call('RPUSH', Q, id)
+  elseif buried == 0 then
+    redis.call('LPUSH', Q, id)
+  end -- Else its former entry is its own again.
+  return 1
+end
+
+-- Takes an id from where it stands by its hash, of which the caller has read state and owner; without a state from
+-- wherever it may stand. A struck-off worker's claims are in its supervisor's set.
+local function unplace(id, state, owner)
+  if state == 'claimed' then
+    redis.call('SREM', OWNER .. owner, id)
+    redis.call('SREM', OWNER .. supervisor_of(owner), id)
+  elseif state == 'waiting' and redis.call('ZREM', NEWER, id) == 0 then
+    redis.call('SADD', tombs_of(Q), id)
+  end
+  if state ~= 'waiting' and state ~= 'delayed' then redis.call('ZREM', CLAIMS, id) end
+  if state ~= 'waiting' and state ~= 'claimed' then redis.call('ZREM', DELAYED, id) end
+  if not state then redis.call('ZREM', NEWER, id) end
+end
+
+-- Takes the next entry off the list, and tells whether it counts for nothing; nil if there is none.
+local function pop()
+  local id = redis.call('RPOP', Q)
+  if id then return id, redis.call('SREM', tombs_of(Q), id) == 1 end
+end
+
+-- How many entries the list has. In an empty one none counts for nothing.
+local function entries_left()
+  local left = redis.call('LLEN', Q)
+  if left == 0 then redis.call('DEL', tombs_of(Q)) end
+  return left
+end
+
+-- Takes an entry out of a set in which it is a second one, of a task that has its place elsewhere.
+local function drop_stray(set, id)
+  redis.call(string.sub(set, 1, #OWNER) == OWNER and 'SREM' or 'ZREM', set, id)
+end
+
+-- Prolongs a claim.
+local function keep_claim(id, lease_end) redis.call('ZADD', CLAIMS, lease_end, id) end
+
+-- Leaves the claims of a worker to its supervisor; returns the set.
+local function hand_over(worker)
+  local left = OWNER .. supervisor_of(worker)
+  redis.call('SUNIONSTORE', left, left, OWNER .. worker)
+  redis.call('DEL', OWNER .. worker)
+  return left
+end
+
+-- An id whose task is lost is told of until somebody has settled it; one with a stranger's key is no task.
+local function lose(id)
+  unplace(id)
+  if type_of(TASK .. id) == 'none' then
+    redis.call('ZADD', ORPHANS, 'NX', whole(NOW), id)
+  else
+    keep_foreign(id)
+  end
 end
 
 -- Whether a claimed task is to be canceled.
 local function is_canceled(id) return redis.call('HEXISTS', TASK .. id, 'cancel') == 1 end
 
--- Leaves a claim to a supervisor that has to end it, for so many ms. It stands in no owner's set, so nobody renews it:
--- if it is not ended, a sweep finds it.
-local function hold(id, owner, supervisor, ms)
-  unclaim(id, owner)
-  redis.call('HSET', TASK .. id, 'state', 'claimed', 'owner', supervisor)
-  redis.call('ZADD', CLAIMS, whole(NOW + ms), id)
+-- Leaves a claim to a supervisor that has to end it, for so many ms.
+local function hold(id, owner, supervisor, ms, token)
+  unplace(id, 'claimed', owner)
+  local fields = {'owner', supervisor}
+  if token then fields = {'owner', supervisor, 'token', token} end
+  place(id, {state = 'claimed', owner = supervisor, lease = NOW + ms, fields = fields})
 end
 
 -- Gives a claimed task back: at the head, from which the next claim takes, or with a delay. Nil if it is to be canceled:
@@ -113,15 +182,14 @@ local function put_back(id, owner, delay, held)
     hold(id, owner, supervisor_of(owner), held)
     return nil
   end
-  unclaim(id, owner)
-  local token = take_token()
+  unplace(id, 'claimed', owner)
+  local token, due = take_token(), NOW + delay
+  local fields = {'token', token, 'owner', '', 'since', whole(NOW)}
   if delay > 0 then
-    local due = whole(NOW + delay)
-    redis.call('HSET', TASK .. id, 'state', 'delayed', 'token', token, 'owner', '', 'due', due, 'since', whole(NOW))
-    redis.call('ZADD', DELAYED, due, id)
+    fields = {'token', token, 'owner', '', 'since', whole(NOW), 'due', whole(due)}
+    place(id, {state = 'delayed', due = due, fields = fields})
   else
-    redis.call('HSET', TASK .. id, 'state', 'waiting', 'token', token, 'owner', '', 'since', whole(NOW))
-    redis.call('RPUSH', Q, id)
+    place(id, {state = 'waiting', at_head = true, fields = fields})
   end
   wake()
   return token

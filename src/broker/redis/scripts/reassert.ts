@@ -3,30 +3,31 @@
  *
  * @module
  */
-import { type Claim, PROTOCOL } from "../../broker.ts";
+import { type Claim, TASK_PROTOCOL } from "../../broker.ts";
 import { asNumber } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
-import { READING } from "./prelude.ts";
+import { READING, WRITING } from "./prelude.ts";
 
 // KEYS[1]  the queue's list
-// ARGV[1]  id   ARGV[2] token   ARGV[3] workerId   ARGV[4] lease, ms   ARGV[5] our protocol
+// ARGV[1]  id   ARGV[2] token   ARGV[3] workerId   ARGV[4] lease, ms   ARGV[5] the least protocol that it needs
 // ARGV[6…] name, payload, attempt, failures, crashes, lapses
 // returns  1 where it is the worker's, 0 where it has another owner or place
 const REASSERT = defineScript([
   READING,
+  WRITING,
   `
 local id, token, worker = ARGV[1], ARGV[2], ARGV[3]
-local kind = type_of(TASK .. id)
-if kind ~= 'none' then
+local fields = {}
+if type_of(TASK .. id) ~= 'none' then
   local task = task_of(id, 'state', 'token', 'owner')
   if task[1] ~= 'claimed' or task[2] ~= token or task[3] ~= worker then return 0 end
 else
-  redis.call('HSET', TASK .. id, 'v', ARGV[5], 'name', ARGV[6], 'payload', ARGV[7], 'state', 'claimed',
-    'token', token, 'owner', worker, 'since', whole(NOW), 'priority', '0', 'attempt', ARGV[8],
-    'failures', ARGV[9], 'crashes', ARGV[10], 'lapses', ARGV[11])
+  fields = {
+    'v', ARGV[5], 'name', ARGV[6], 'payload', ARGV[7], 'token', token, 'owner', worker, 'since', whole(NOW),
+    'priority', '0', 'attempt', ARGV[8], 'failures', ARGV[9], 'crashes', ARGV[10], 'lapses', ARGV[11],
+  }
 end
-redis.call('ZADD', CLAIMS, whole(NOW + tonumber(ARGV[4])), id)
-redis.call('SADD', OWNER .. worker, id)
+place(id, {state = 'claimed', owner = worker, lease = NOW + tonumber(ARGV[4]), fields = fields})
 if tonumber(redis.call('GET', TOKEN) or '0') < tonumber(token) then redis.call('SET', TOKEN, token) end
 return 1
 `,
@@ -47,7 +48,7 @@ export async function reassertClaim(
   return asNumber(
     await redis.run(REASSERT, {
       key: queue,
-      args: [id, token, workerId, leaseMs, PROTOCOL, name, payload, ...counters],
+      args: [id, token, workerId, leaseMs, TASK_PROTOCOL, name, payload, ...counters],
       doing: `take a claim of '${queue}' again`,
     }),
   ) === 1;

@@ -20,13 +20,10 @@ const REMOVE_WORKER = defineScript([
   DESCRIBE,
   `
 local worker = ARGV[1]
-local left = OWNER .. supervisor_of(worker)
 redis.call('HDEL', WORKERS, worker)
 redis.call('DEL', READY .. worker)
-for _, id in ipairs(redis.call('SMEMBERS', OWNER .. worker)) do redis.call('SADD', left, id) end
-redis.call('DEL', OWNER .. worker)
 local claims = {}
-for _, id in ipairs(redis.call('SMEMBERS', left)) do
+for _, id in ipairs(redis.call('SMEMBERS', hand_over(worker))) do
   local claim = describe(id)
   if claim and claim[3] == worker then claims[#claims + 1] = claim end
 end

@@ -41,10 +41,10 @@ local function renew_claims(owner)
   for _, id in ipairs(redis.call('SMEMBERS', OWNER .. owner)) do
     local claim = describe(id)
     if claim and supervisor_of(claim[3]) == supervisor then
-      redis.call('ZADD', CLAIMS, lease_end, id)
+      keep_claim(id, lease_end)
       owned[#owned + 1] = claim
     else
-      redis.call('SREM', OWNER .. owner, id)
+      drop_stray(OWNER .. owner, id)
     end
   end
 end

@@ -48,8 +48,7 @@ local function lapse(id, owner)
     put_back(id, owner, delay)
   else
     -- The sweeper's to end, for one lease.
-    hold(id, owner, sweeper, lease)
-    redis.call('HSET', TASK .. id, 'token', take_token())
+    hold(id, owner, sweeper, lease, take_token())
     delay = 0
   end
   local task = redis.call('HMGET', TASK .. id, 'token', 'name', 'attempt', 'failures', 'crashes', 'lapses')
@@ -93,10 +92,11 @@ for _, id in ipairs(redis.call('ZRANGE', CLAIMS, '-inf', whole(NOW), 'BYSCORE', 
   if claim then
     if not is_kept(id, claim[3]) then lapse(id, claim[3]) end
   else
-    redis.call('ZREM', CLAIMS, id)
-    -- Its hash is lost: the next claim finds the bare id and reports it.
-    if type_of(TASK .. id) == 'none' then
-      redis.call('RPUSH', Q, id)
+    local state = task_of(id, 'state')[1]
+    if state then
+      drop_stray(CLAIMS, id)
+    else
+      lose(id)
       wake()
     end
   end
