@@ -128,19 +128,31 @@ export class ActivityDatabase {
       : timeOf(this.dialect, new Date(now() - ms));
   }
 
-  /** Makes sure that the server answers and is new enough. */
+  /** Makes sure that the server answers, is new enough and holds every text, as SQLite does in any encoding. */
   async connect(): Promise<void> {
     await this.call("connect", async () => {
       if (this.dialect === "sqlite") {
         await sql`select 1`.execute(this.db);
         return;
       }
-      const { rows } = await sql<{ version: string }>`
-        select current_setting('server_version_num') as version`.execute(this.db);
+      const { rows } = await sql<{ version: string; encoding: string; name: string }>`
+        select current_setting('server_version_num') as version,
+          current_setting('server_encoding') as encoding, current_database() as name
+      `.execute(this.db);
       const version = Math.floor(Number(rows[0]?.version) / 10_000);
       if (version < OLDEST_POSTGRES) {
         throw new IncompatibleError(
           `Cannot use Postgres ${version} at ${this.address}: the oldest that will do is ${OLDEST_POSTGRES}`,
+        );
+      }
+      const { encoding = "", name = "" } = rows[0] ?? {};
+      if (encoding !== "UTF8") {
+        throw new IncompatibleError(
+          `Cannot use the database at ${this.address}: its encoding is ${encoding}, which does not hold every text, and ` +
+            `must be UTF8; make one that is by CREATE DATABASE "${
+              name.replaceAll('"', '""')
+            }_utf8" ` +
+            `TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C', and name it in its address`,
         );
       }
     });

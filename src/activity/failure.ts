@@ -44,6 +44,26 @@ export function isLockTimeout(error: unknown): boolean {
   return error instanceof Error && codeOf(error) === "55P03";
 }
 
+/**
+ * Whether a database refused a statement for its values, or by a rule: a constraint, a trigger of somebody's, a missing
+ * right. Undefined if it is not the database that speaks.
+ */
+export function refusalOf(error: unknown): "data" | "rule" | undefined {
+  const seen = new Set<unknown>();
+  for (let each = error; each instanceof Error && !seen.has(each); each = each.cause) {
+    seen.add(each);
+    const number = sqliteCodeOf(each);
+    if (number !== undefined) {
+      return ownFailure(each) === "data" && (number & 0xff) !== SQLITE_CONSTRAINT ? "data" : "rule";
+    }
+    const code = codeOf(each);
+    if (/^[0-9A-Z]{5}$/.test(code) && !SOCKET_CODES.has(code)) {
+      return /^(21|22|54)/.test(code) ? "data" : "rule";
+    }
+  }
+  return undefined;
+}
+
 /** Classifies what a driver threw, by the first error in its chain of causes that tells. */
 export function failureOf(error: unknown): Failure {
   const seen = new Set<unknown>();
@@ -146,7 +166,11 @@ function ownFailure(error: Error): Failure {
   if (/^[0-9A-Z]{5}$/.test(code)) {
     // The server ends the connection: for a right to connect that is missing, or a parameter that it does not know.
     const isFatal = Reflect.get(error, "severity") === "FATAL";
-    return isFatal && /^(0A|22|42)/.test(code) ? "refused" : sqlStateFailure(code);
+    if (isFatal && /^(0A|22|42)/.test(code)) return "refused";
+    const failure = sqlStateFailure(code);
+    // A trigger of somebody's that misses a table: our own are there.
+    const where: unknown = Reflect.get(error, "where");
+    return failure === "unmigrated" && typeof where === "string" ? "other" : failure;
   }
   if (TLS_CODES.test(code) || REFUSED_MESSAGES.test(error.message)) return "refused";
   return BROKEN_MESSAGES.test(error.message) ? "connection" : "other";
@@ -196,9 +220,14 @@ function sqliteFailure(primary: number, message: string): Failure {
   // PERM, READONLY, CORRUPT, CANTOPEN, AUTH, NOTADB
   if ([3, 8, 11, 14, 23, 26].includes(primary)) return "refused";
   // TOOBIG, CONSTRAINT, MISMATCH, RANGE
-  if ([18, 19, 20, 25].includes(primary) || /malformed JSON/i.test(message)) return "data";
-  return /no such (table|column)/i.test(message) ? "unmigrated" : "other";
+  if ([18, SQLITE_CONSTRAINT, 20, 25].includes(primary) || /malformed JSON/i.test(message)) {
+    return "data";
+  }
+  // With the schema before its name, it is a table that a trigger of somebody's misses.
+  return /no such (table: (?!main\.)|column)/i.test(message) ? "unmigrated" : "other";
 }
+
+const SQLITE_CONSTRAINT = 19;
 
 /** What to do about it. */
 const HINTS: readonly (readonly [RegExp, string])[] = [

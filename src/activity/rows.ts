@@ -73,15 +73,17 @@ export interface ActivityWrite {
 }
 
 /**
- * What became of a write: `written` (also where the very same write had been there already), `refused` by
- * what the row says, `missing` where there is no row, or `invalid` where the database refuses the data
- * itself; then nothing was changed and the caller writes the failure instead.
+ * What became of a write: `written` (also if the very same write had been there already, if newer progress went out in
+ * place of this one, and if its texts had to be replaced by words of ASCII that say so), `refused` by what the row
+ * says, `missing` if there is no row, or `invalid` if the database refuses it in any words: for its values
+ * (`data`), or by a rule such as a constraint, a trigger or a missing right (`rule`), which may let it pass later. Then
+ * nothing was changed.
  */
 export type WriteOutcome =
   | { readonly kind: "written" }
   | { readonly kind: "refused"; readonly row: RowState }
   | { readonly kind: "missing" }
-  | { readonly kind: "invalid"; readonly reason: string };
+  | { readonly kind: "invalid"; readonly of: "data" | "rule"; readonly reason: string };
 
 /** What came of a task. */
 export type TaskResultRow = Pick<

@@ -26,6 +26,18 @@ const COUNTER_CHANGES = sql.join(
 export interface NumberedWrite extends ActivityWrite {
   /** The number of its log line. */
   readonly seq: number;
+  /** The task's last progress, which an end takes along: a log line of its own, and what the end itself leaves open. */
+  readonly progress?: ProgressLine;
+}
+
+/** Progress that goes out together with the end of its task. */
+export interface ProgressLine {
+  /** The number of its log line. */
+  readonly seq: number;
+  /** Its message. */
+  readonly message: string | undefined;
+  /** Its percentage. */
+  readonly percentage: number | undefined;
 }
 
 /** What became of one write: `locked` where another transaction holds its row, and nothing was changed. */
@@ -72,7 +84,8 @@ async function writePostgres(
     with input as materialized (
       select x.* from jsonb_to_recordset(cast(${inputOf(writes)}::text as jsonb)) as x(
         agent_id uuid, token bigint, seq int, status text, message text, percentage double precision,
-        result text, error text, error_name text, error_detail text, ${COUNTER_TYPES}
+        result text, error text, error_name text, error_detail text, ${COUNTER_TYPES},
+        progress_seq int, progress_message text, progress_percentage double precision
       )
       where ${lenient ? sql`set_config('synchronous_commit', 'off', true) is not null` : sql`true`}
     ), locked as materialized (
@@ -98,6 +111,9 @@ async function writePostgres(
       insert into ${database.log} (agent_id, token, seq, status, message, percentage, at)
       select agent_id, token, seq, coalesce(status, 'running'), message, percentage, now()
       from judged where verdict = 'write'
+      union all
+      select agent_id, token, progress_seq, 'running', progress_message, progress_percentage, now()
+      from judged where verdict = 'write' and progress_seq is not null
       on conflict do nothing
     )
     select agent_id::text as agent_id, verdict, old_status as status, old_token::text as token from judged
@@ -126,11 +142,11 @@ function changes({ result, detail, now }: Changed): RawBuilder<unknown> {
     updated_at = ${now},
     token = i.token,
     status = coalesce(i.status, a.status),
-    message = coalesce(i.message, a.message),
+    message = coalesce(i.message, i.progress_message, a.message),
     percentage = case
       when i.status in ('running', 'queued') then i.percentage
       when i.status = 'complete' then coalesce(i.percentage, 100)
-      else coalesce(i.percentage, a.percentage) end,
+      else coalesce(i.percentage, i.progress_percentage, a.percentage) end,
     result = coalesce(${result}, a.result),
     error = case when i.status = 'complete' then i.error else coalesce(i.error, a.error) end,
     error_name = case when i.status = 'complete' or i.error is not null then i.error_name else a.error_name end,
@@ -144,12 +160,15 @@ function changes({ result, detail, now }: Changed): RawBuilder<unknown> {
 /** The writes as one JSON text. A result goes in as text, so that a result of null is one. */
 function inputOf(writes: readonly NumberedWrite[]): string {
   return JSON.stringify(
-    writes.map(({ agentId, counters, failure, closesAttempt: _, ...write }) => ({
+    writes.map(({ agentId, counters, failure, progress, closesAttempt: _, ...write }) => ({
       agent_id: agentId,
       ...write,
       error_name: failure?.name,
       error_detail: detailJson(failure),
       ...counters,
+      progress_seq: progress?.seq,
+      progress_message: progress?.message,
+      progress_percentage: progress?.percentage,
     })),
   );
 }
@@ -187,7 +206,8 @@ async function changeSqlite(
         value->>'status' as status, value->>'message' as message, value->>'percentage' as percentage,
         json(value->>'result') as result, value->>'error' as error,
         value->>'error_name' as error_name, json(value->>'error_detail') as error_detail,
-        ${COUNTER_VALUES}
+        ${COUNTER_VALUES},
+        value->>'progress_message' as progress_message, value->>'progress_percentage' as progress_percentage
       from json_each(${inputOf(writes)})
     )
     update ${database.activity} as a set
@@ -207,8 +227,11 @@ async function logSqlite(
   writes: readonly NumberedWrite[],
 ): Promise<void> {
   if (writes.length === 0) return;
-  const lines = writes.map(({ agentId, token, seq, status, message, percentage }) => [
-    ...[agentId, token, seq, status ?? "running", message, percentage],
+  const lines = writes.flatMap(({ agentId, token, seq, status, message, percentage, progress }) => [
+    ...(progress === undefined
+      ? []
+      : [[agentId, token, progress.seq, "running", progress.message, progress.percentage]]),
+    [agentId, token, seq, status ?? "running", message, percentage],
   ]);
   await sql`
     insert into ${database.log} (agent_id, token, seq, status, message, percentage, at)

@@ -8,9 +8,9 @@ import { after, monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { findUnstorableJson, sanitizeText } from "../task/text.ts";
 import { isTerminal } from "./activity.ts";
-import { ERROR_BYTES, storableFailure } from "./error_text.ts";
+import { ERROR_BYTES, MESSAGE_BYTES, rewordings, storableFailure } from "./error_text.ts";
 import type { ActivityWrite, WriteOutcome } from "./rows.ts";
-import { failureOf, RowsLocked, toConnectionError } from "./failure.ts";
+import { failureOf, refusalOf, RowsLocked, toConnectionError } from "./failure.ts";
 import type { ActivityDatabase } from "./database.ts";
 import { type NumberedWrite, writeGroup } from "./write_group.ts";
 
@@ -23,7 +23,6 @@ export interface WriteOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const MESSAGE_BYTES = 1_024;
 /** The most writes of one statement, and the most characters of their results. */
 const GROUP = 500;
 const GROUP_TEXT = 4_000_000;
@@ -47,15 +46,21 @@ const SEQ_FIRST = 1;
 const SEQ_LAST = 2_147_483_647;
 const SEQ_CLOSING = SEQ_LAST - 1;
 
+/** For how long the newest statement may have had no answer until progress that waits gives way to newer. */
+const STALLED_MS = 1_000;
+
 /** The writer of one process. */
 export class Writer {
   readonly #database: ActivityDatabase;
-  #waiting: Pending[] = [];
+  /** What waits or is under way, by task. */
+  readonly #lanes = new Map<string, Lane>();
   #flushing: Promise<void> | undefined;
   readonly #closing = new AbortController();
   /** Ends the wait for rows that are locked. */
   #wake = new AbortController();
   #failures = 0;
+  /** When the statement under way was sent, by the monotonic clock; undefined between two. */
+  #sentAt: number | undefined;
   #progressSeq = SEQ_FIRST;
 
   /** Writes to a database. */
@@ -67,11 +72,14 @@ export class Writer {
   write(write: ActivityWrite, { signal }: WriteOptions = {}): Promise<WriteOutcome> {
     if (this.#closing.signal.aborted) return Promise.reject(closed(this.#database));
     const unstorable = problemOf(write);
-    if (unstorable !== undefined) return Promise.resolve({ kind: "invalid", reason: unstorable });
+    if (unstorable !== undefined) {
+      return Promise.resolve({ kind: "invalid", of: "data", reason: unstorable });
+    }
     return new Promise((resolve, reject) => {
-      this.#waiting.push(
-        new Pending({ ...clean(write), seq: this.#seqOf(write) }, signal, { resolve, reject }),
-      );
+      const numbered = { ...clean(write), seq: this.#seqOf(write) };
+      const lane = this.#laneOf(write.agentId);
+      lane.add(new Pending(numbered, signal, { resolve, reject }));
+      lane.fold({ stalled: this.#stalled });
       this.#wake.abort();
       this.#flushing ??= this.#flush();
     });
@@ -87,7 +95,23 @@ export class Writer {
     }
     this.#closing.abort();
     this.#wake.abort();
-    for (const pending of this.#waiting) pending.fail(closed(this.#database));
+    for (const lane of this.#lanes.values()) {
+      // What is under way is told by its statement.
+      for (const pending of lane.writes) {
+        if (!pending.underWay) pending.fail(closed(this.#database));
+      }
+    }
+  }
+
+  #laneOf(agentId: string): Lane {
+    const lane = this.#lanes.get(agentId) ?? new Lane();
+    this.#lanes.set(agentId, lane);
+    return lane;
+  }
+
+  get #stalled(): boolean {
+    return this.#failures > 0 ||
+      (this.#sentAt !== undefined && monotonicMs() - this.#sentAt > STALLED_MS);
   }
 
   #seqOf({ status, closesAttempt }: ActivityWrite): number {
@@ -104,11 +128,14 @@ export class Writer {
   async #flush(): Promise<void> {
     // The writes of one turn go together.
     await Promise.resolve();
-    while (this.#waiting.length > 0) {
+    while (this.#lanes.size > 0) {
       const group = this.#nextGroup();
       await (group.length > 0 ? this.#writeAll(group) : this.#rest());
       if (this.#failures > 0) await this.#pause();
-      this.#waiting = this.#waiting.filter((pending) => !pending.settled);
+      for (const [agentId, lane] of this.#lanes) {
+        lane.fold({ stalled: this.#stalled });
+        if (lane.writes.length === 0) this.#lanes.delete(agentId);
+      }
     }
     this.#flushing = undefined;
   }
@@ -122,32 +149,30 @@ export class Writer {
   async #rest(): Promise<void> {
     this.#wake = new AbortController();
     if (this.#closing.signal.aborted) return;
-    const due = Math.min(...this.#waiting.map((pending) => pending.dueAt));
+    const due = Math.min(...[...this.#lanes.values()].map((lane) => lane.head?.dueAt ?? 0));
     await sleep(due - monotonicMs(), { signal: this.#wake.signal });
   }
 
   /**
    * At most one write per task: a later one builds on what the earlier one made, also where that has to wait for its row.
+   * Tasks that have ended go first.
    */
   #nextGroup(): Pending[] {
-    const group: Pending[] = [];
-    const rest: Pending[] = [];
-    const taken = new Set<string>();
-    let text = 0;
     const now = monotonicMs();
-    for (const pending of this.#waiting) {
-      if (pending.settled) continue;
-      const { agentId, result } = pending.write;
-      const full = pending.dueAt > now || group.length >= GROUP ||
-        (group.length > 0 && text > GROUP_TEXT);
-      if (full || taken.has(agentId)) rest.push(pending);
-      else {
-        group.push(pending);
-        text += result?.length ?? 0;
-      }
-      taken.add(agentId);
+    const heads: Pending[] = [];
+    const later: Pending[] = [];
+    for (const { head, hasEnd } of this.#lanes.values()) {
+      if (head === undefined || head.dueAt > now) continue;
+      if (hasEnd) heads.push(head);
+      else if (later.length < GROUP) later.push(head);
     }
-    this.#waiting = rest;
+    const group: Pending[] = [];
+    let text = 0;
+    for (const pending of [...heads, ...later]) {
+      if (group.length >= GROUP || text > GROUP_TEXT) break;
+      group.push(pending);
+      text += pending.write.result?.length ?? 0;
+    }
     // Sorted, so that two writers lock rows in the same order.
     return group.sort((a, b) => a.write.agentId < b.write.agentId ? -1 : 1);
   }
@@ -155,6 +180,7 @@ export class Writer {
   async #writeAll(group: readonly Pending[]): Promise<void> {
     if (group.length === 0) return;
     for (const pending of group) pending.underWay = true;
+    this.#sentAt = monotonicMs();
     try {
       const outcomes = await this.#database.call(
         "write activities",
@@ -166,9 +192,10 @@ export class Writer {
         if (outcome.kind === "locked") this.#holdBack(pending);
         else pending.settle(outcome);
       }
-      this.#putBack(group);
     } catch (error) {
       await this.#afterFailure(group, error);
+    } finally {
+      this.#sentAt = undefined;
     }
   }
 
@@ -178,11 +205,6 @@ export class Writer {
     const error = toConnectionError(reason, "write an activity", this.#database.address);
     if (this.#closing.signal.aborted) pending.fail(error);
     else pending.locked(error);
-  }
-
-  /** Whatever of a group is not settled goes on waiting, at the head of what has gathered. */
-  #putBack(group: readonly Pending[]): void {
-    this.#waiting = [...group.filter((pending) => !pending.settled), ...this.#waiting];
   }
 
   async #afterFailure(group: readonly Pending[], error: unknown): Promise<void> {
@@ -195,7 +217,7 @@ export class Writer {
         }
         this.#failures++;
         for (const pending of group) pending.tried(error);
-        return this.#putBack(group);
+        return;
       }
       case "data":
       case "other":
@@ -212,15 +234,64 @@ export class Writer {
   /** One write that the database refuses, for its data or by a rule of its own, must not take its neighbours along. */
   async #split(group: readonly Pending[], error: unknown): Promise<void> {
     const [only] = group;
-    if (group.length === 1 && only !== undefined) {
-      if (failureOf(error) !== "data") return only.fail(error);
-      const reason = error instanceof Error ? error.message : String(error);
-      only.settle({ kind: "invalid", reason: sanitizeText(reason, MESSAGE_BYTES) });
-      return;
-    }
+    if (group.length === 1 && only !== undefined) return await this.#refused(only, error);
     const half = Math.ceil(group.length / 2);
     await this.#writeAll(group.slice(0, half));
     await this.#writeAll(group.slice(half));
+  }
+
+  /** Its texts may be what is refused: then it is written with others that say so. */
+  async #refused(pending: Pending, error: unknown): Promise<void> {
+    const of = refusalOf(error);
+    if (of === undefined) return pending.fail(error);
+    const reason = sanitizeText((error as Error).message, MESSAGE_BYTES);
+    const progress = pending.leaveBehind();
+    // It may be the one that is refused: each is written for itself, in the order of the lane.
+    if (progress !== undefined) return this.#laneOf(pending.write.agentId).addFirst(progress);
+    if (pending.reword(reason)) return await this.#writeAll([pending]);
+    pending.settle({ kind: "invalid", of, reason });
+  }
+}
+
+/** What is to be written of one task, in its order. */
+class Lane {
+  #writes: Pending[] = [];
+
+  get writes(): readonly Pending[] {
+    return this.#writes;
+  }
+
+  /** What is to go out next. */
+  get head(): Pending | undefined {
+    return this.#writes[0];
+  }
+
+  /** Whether the task's end is among them. */
+  get hasEnd(): boolean {
+    return this.#writes.some((pending) => pending.isEnd);
+  }
+
+  add(pending: Pending): void {
+    this.#writes.push(pending);
+  }
+
+  addFirst(pending: Pending): void {
+    this.#writes.unshift(pending);
+  }
+
+  /**
+   * Forgets what is settled. Progress goes out together with the end that follows it; and while nothing is written,
+   * newer progress takes its place.
+   */
+  fold({ stalled }: { readonly stalled: boolean }): void {
+    const kept: Pending[] = [];
+    for (const pending of this.#writes) {
+      if (pending.settled) continue;
+      const before = kept.at(-1);
+      if (before !== undefined && pending.takes(before, { stalled })) kept.pop();
+      kept.push(pending);
+    }
+    this.#writes = kept;
   }
 }
 
@@ -231,7 +302,8 @@ interface Answer {
 
 /** One write until it is answered. */
 class Pending {
-  readonly write: NumberedWrite;
+  /** As it is to go out now. */
+  write: NumberedWrite;
   /** Whether a statement has it in hand. */
   underWay = false;
   /** When it may be tried again, by the monotonic clock. */
@@ -243,6 +315,11 @@ class Pending {
   #lastError: unknown;
   #settled = false;
   #stopGrace: (() => void) | undefined;
+  /** Progress that goes out with it. */
+  #progress: Pending | undefined;
+  /** Whether it was refused together with its progress. */
+  #goesAlone = false;
+  #rewordings: NumberedWrite[] | undefined;
   readonly #onAbort = () => this.#giveUp();
 
   constructor(
@@ -260,11 +337,63 @@ class Pending {
     return this.#settled;
   }
 
+  /** Whether the task ends by it. */
+  get isEnd(): boolean {
+    return this.write.status !== undefined && isTerminal(this.write.status);
+  }
+
+  get #isProgress(): boolean {
+    return this.write.status === undefined && this.write.closesAttempt === undefined;
+  }
+
+  /**
+   * Whether it says what the one before it was to say, which then does not go out by itself: the task's end takes the
+   * newest progress along, and progress takes the place of older progress that could not be written.
+   */
+  takes(before: Pending, { stalled }: { readonly stalled: boolean }): boolean {
+    const { token } = before.write;
+    if (!before.#isProgress || before.underWay || token !== this.write.token) return false;
+    if (this.underWay || this.#goesAlone || this.#progress !== undefined) return false;
+    if (this.isEnd) {
+      const { seq, message, percentage } = before.write;
+      this.write = { ...this.write, progress: { seq, message, percentage } };
+      this.#progress = before;
+      return true;
+    }
+    if (!this.#isProgress || !(stalled || before.#lastError !== undefined)) return false;
+    this.write = { ...before.write, ...this.write };
+    before.settle({ kind: "written" });
+    return true;
+  }
+
+  /** Goes on without the progress that it took along. */
+  leaveBehind(): Pending | undefined {
+    const progress = this.#progress;
+    if (progress === undefined) return undefined;
+    this.#progress = undefined;
+    this.#goesAlone = true;
+    this.underWay = false;
+    const { progress: _, ...write } = this.write;
+    this.write = write;
+    return progress;
+  }
+
+  /** Takes the next other words for its texts; false if there are none left. */
+  reword(reason: string): boolean {
+    this.#rewordings ??= rewordings(this.write, reason);
+    const next = this.#rewordings.shift();
+    if (next === undefined) return false;
+    this.write = next;
+    return true;
+  }
+
   settle(outcome: WriteOutcome): void {
+    this.#progress?.settle(outcome);
     if (this.#end()) this.#answer.resolve(outcome);
   }
 
   fail(error: unknown): void {
+    this.#progress?.fail(error);
     if (this.#end()) this.#answer.reject(error);
   }
 

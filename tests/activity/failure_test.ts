@@ -48,6 +48,9 @@ Deno.test("failureOf() tells apart what can be tried again, what cannot, and wha
     other: [
       driverError("permission denied for table", { code: "42501" }),
       driverError("syntax error", { code: "ERR_SQLITE_ERROR", errcode: 1 }),
+      // Triggers of somebody's that miss a table of theirs.
+      driverError("relation does not exist", { code: "42P01", where: "PL/pgSQL function f()" }),
+      driverError("no such table: main.x", { code: "ERR_SQLITE_ERROR", errcode: 1 }),
       new TypeError("x is not a function"),
       new MigrationError("ours"),
       "a string",
