@@ -13,6 +13,7 @@ import { openDatabase } from "./connection.ts";
 import { agoOf, type Dialect, inTransaction, nowOf, timeOf } from "./dialect.ts";
 import { DatabaseTimeout, failureOf, isUnreachable, toConnectionError } from "./failure.ts";
 import type { MigrationContext } from "./migrations/migration.ts";
+import { DATABASE_CLOSE_MS } from "../stop_budget.ts";
 
 /** What an {@linkcode ActivityDatabase} is made from. */
 export interface ActivityDatabaseOptions {
@@ -46,7 +47,6 @@ const OLDEST_POSTGRES = 14;
 const PROBE_PAUSES = { firstMs: 200, mostMs: 2_000 };
 const RETRY_PAUSES = { firstMs: 20, mostMs: 2_000 };
 const RETRY_FOR_MS = 2_000;
-const CLOSE_MS = 650;
 /** How long a statement of the store may take. */
 const STATEMENT_MS = 15_000;
 /** How many reads that may take long are under way at once. */
@@ -276,12 +276,12 @@ export class ActivityDatabase {
     });
   }
 
-  /** Closes the connection, waiting at most 0.65 s. May be called twice. */
+  /** Closes the connection, waiting at most 0.55 s. May be called twice. */
   close(): Promise<void> {
     this.#closing.abort();
     this.#options.contact?.forget(this);
     this.#closed ??= withDeadline(this.#disconnect(), {
-      ms: CLOSE_MS,
+      ms: DATABASE_CLOSE_MS,
       error: () => new ConnectionError(`Cannot close ${this.address} in time`, { retryable: true }),
     }).catch((error: unknown) => {
       // What does not close in time is ended with the process; there is nothing to save in it.

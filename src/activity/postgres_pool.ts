@@ -16,15 +16,10 @@ import { type PostgresAddress, showDatabase } from "../addresses.ts";
 import { ConnectionError } from "../errors.ts";
 import { type Acquire, noneFree } from "./acquire.ts";
 import { DatabaseTimeout } from "./failure.ts";
+import { POSTGRES_CANCEL_MS, POSTGRES_CUT_MS, POSTGRES_END_MS } from "../stop_budget.ts";
 
 /** How long making a connection may take. */
 const CONNECT_MS = 5_000;
-/** How long a pool that is closed waits for what is under way, before it cuts it off. */
-const END_MS = 300;
-/** How long it then waits for the cut to be noticed. */
-const CUT_MS = 100;
-/** How long a pool that is closed waits until the server has been asked to cancel what is under way. */
-const CLOSING_CANCEL_MS = 150;
 /** How long a statement that is given up waits until the server has been asked to cancel it, and again for its end. */
 const CANCEL_MS = 1_000;
 /**
@@ -113,7 +108,7 @@ export class GuardedPool implements PostgresPool {
     });
   }
 
-  /** Closes all connections within 0.6 s. */
+  /** Closes all connections within half a second. */
   end(): Promise<void> {
     return this.#ending ??= this.#end();
   }
@@ -126,18 +121,18 @@ export class GuardedPool implements PostgresPool {
     });
     const late = () => new DatabaseTimeout("Cannot close the connections in good order");
     try {
-      await withDeadline(ending, { ms: END_MS, error: late });
+      await withDeadline(ending, { ms: POSTGRES_END_MS, error: late });
     } catch (error) {
       if (!(error instanceof DatabaseTimeout)) throw error;
     }
     // Nobody waits for their answers any more, and a server does not notice by itself that nobody does.
     const busy = [...this.#clients].filter((client) => client.busy);
-    await Promise.all(busy.map((client) => client.cancelStatement(CLOSING_CANCEL_MS)));
+    await Promise.all(busy.map((client) => client.cancelStatement(POSTGRES_CANCEL_MS)));
     // A server that does not answer does not take its leave either.
     for (const client of this.#clients) client.cut();
     if (ended) return;
     try {
-      await withDeadline(ending, { ms: CUT_MS, error: late });
+      await withDeadline(ending, { ms: POSTGRES_CUT_MS, error: late });
     } catch (error) {
       // What is left has no socket any more.
       if (!(error instanceof DatabaseTimeout)) throw error;

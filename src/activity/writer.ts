@@ -13,6 +13,7 @@ import type { ActivityWrite, WriteOutcome } from "./rows.ts";
 import { failureOf, refusalOf, RowsLocked, toConnectionError } from "./failure.ts";
 import type { ActivityDatabase } from "./database.ts";
 import { type NumberedWrite, writeGroup } from "./write_group.ts";
+import { WRITER_CLOSE_MS } from "../stop_budget.ts";
 
 /** How one write is made. */
 export interface WriteOptions {
@@ -33,8 +34,6 @@ const FIRST_LOCKED_PAUSE_MS = 10;
 const LONGEST_LOCKED_PAUSE_MS = 500;
 /** How long a statement under way may go on after its writer gave up. */
 const GRACE_MS = 1_000;
-/** How long a store that is closed lets its writes go on. */
-const CLOSE_MS = 300;
 
 /**
  * Numbers of log lines. Several processes may write under one token (the worker that runs a task, and the
@@ -85,13 +84,13 @@ export class Writer {
     });
   }
 
-  /** Lets what has been handed over be written, for 0.3 s, and rejects the rest. */
+  /** Lets what has been handed over be written, for a quarter of a second, and rejects the rest. */
   async close(): Promise<void> {
     const flushing = this.#flushing;
     if (flushing !== undefined) {
       const over = new AbortController();
       flushing.finally(() => over.abort());
-      await sleep(CLOSE_MS, { signal: over.signal });
+      await sleep(WRITER_CLOSE_MS, { signal: over.signal });
     }
     this.#closing.abort();
     this.#wake.abort();

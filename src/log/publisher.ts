@@ -15,6 +15,7 @@ import { escapeRecord } from "./escape.ts";
 import { decodeRecord, encodeFrame, encodeRecord, MAX_FRAME_BYTES } from "./frame.ts";
 import { type Entry, RecordQueue } from "./record_queue.ts";
 import { renderMessage } from "./render.ts";
+import { LOG_CLOSE_MS } from "../stop_budget.ts";
 
 /** What a publisher needs. */
 export interface LogPublisherOptions {
@@ -47,8 +48,6 @@ export interface LogPublisherOptions {
 const PUBLISH_MS = 2_000;
 /** The waits between the tries of one frame, while the broker is not known to be away. */
 const RETRY_MS = [50, 200];
-/** How long the end may take, a little less than the second that its caller grants. */
-const CLOSE_MS = 900;
 /** What one worker sends in the long run, so that a flood in one does not drown its supervisor. */
 const BYTES_PER_MS = 4 * 1024 * 1024 / 1_000;
 /** How far ahead of that a burst may run. */
@@ -132,7 +131,7 @@ export class LogPublisher {
 
   async #close(): Promise<void> {
     this.#closing.abort();
-    const cancel = this.#after(CLOSE_MS, () => {
+    const cancel = this.#after(LOG_CLOSE_MS, () => {
       // The broker is away: the pipe takes what is left, and the supervisor waits for no bye.
       this.#ended = true;
       this.spill();

@@ -7,6 +7,7 @@
  */
 import { sleep, withDeadline } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
+import { STDOUT_FLUSH_MS } from "../stop_budget.ts";
 
 /** Where the bytes go; `Deno.stdout` is one. */
 export interface ByteOutput {
@@ -31,7 +32,6 @@ export interface LineOutputOptions {
 }
 
 const CHUNK_CHARS = 64 * 1024;
-const FLUSH_MS = 1_000;
 const AGAIN_MS = 10;
 
 /** Writes lines in order, dropping the oldest where they come faster than they are taken. */
@@ -69,7 +69,7 @@ export class LineOutput {
     if (this.#pumping === undefined) return;
     try {
       await withDeadline(this.#pumping, {
-        ms: FLUSH_MS,
+        ms: STDOUT_FLUSH_MS,
         error: () => new AgentexecError("Cannot write to standard output: nobody reads it"),
       });
     } catch {

@@ -5,17 +5,13 @@
  */
 import { withDeadline } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
-
-/** How long a closing call may take: a forced stop has 2 s for everything. */
-const CLOSING_MS = 800;
-/** The same once one got no answer: the others are tried, and not waited for in earnest. */
-const CLOSING_AWAY_MS = 100;
+import { CLOSING_CALL_AWAY_MS, CLOSING_CALL_MS } from "../stop_budget.ts";
 
 /** The closing calls of one end, one after the other. */
 export class ClosingCalls {
   readonly #warn: (message: string) => void;
   /** How long the next call is waited for. */
-  #ms = CLOSING_MS;
+  #ms = CLOSING_CALL_MS;
 
   /** `warn` is told of each call that failed. */
   constructor(warn: (message: string) => void) {
@@ -27,7 +23,7 @@ export class ClosingCalls {
     try {
       await closingCall(call(), this.#ms);
     } catch (error) {
-      if (error instanceof ConnectionError) this.#ms = CLOSING_AWAY_MS;
+      if (error instanceof ConnectionError) this.#ms = CLOSING_CALL_AWAY_MS;
       this.#warn(`Cannot ${what}: ${(error as Error).message}`);
     }
   }

@@ -17,11 +17,8 @@ import type { WorkerChannel } from "../process/handshake.ts";
 import type { Interrupted } from "../task/definition.ts";
 import { closingCall } from "./closing.ts";
 import type { SpawnedWorker, WorkerSlot } from "./worker_slot.ts";
+import { HEAR_BYE_MS, SETTLE_MS } from "../stop_budget.ts";
 
-/** How long the last log lines of a worker that ended by itself are waited for. */
-const BYE_MS = 1_000;
-/** How long a stop takes to settle what one worker left. */
-const SETTLE_MS = 800;
 /** Between two tries to settle what a worker left, while a store is away. */
 const SETTLE_AGAIN_MS = 1_000;
 
@@ -57,6 +54,7 @@ export interface Settled {
 export class Departures {
   readonly #parts: DeparturesParts;
   readonly #stopAsked = new AbortController();
+  readonly #forced = new AbortController();
   /** What becomes of a task that is cut off, once there is a stop. */
   #interrupted: ((taskName: string) => Interrupted) | undefined;
   readonly #settling = new Set<Promise<void>>();
@@ -71,6 +69,11 @@ export class Departures {
   stop(interrupted: (taskName: string) => Interrupted): void {
     this.#interrupted = interrupted;
     this.#stopAsked.abort();
+  }
+
+  /** From now on nobody's last words are waited for. */
+  force(): void {
+    this.#forced.abort();
   }
 
   /** Deals with one end. Never rejects for a store that is away. */
@@ -105,7 +108,8 @@ export class Departures {
   /** By the broker they may still be on their way; a pipe has been read to its end by now. */
   async #hearLastWords({ workerId }: SpawnedWorker): Promise<void> {
     if (this.#parts.channel === "pipe") return;
-    await settlesWithin(this.#parts.relay.byeOf(workerId), BYE_MS);
+    const heard = this.#parts.relay.byeOf(workerId);
+    await settlesWithin(Promise.race([heard, aborted(this.#forced.signal)]), HEAR_BYE_MS);
   }
 
   /** Never rejects: whatever is wrong is logged and tried again, and what a stop leaves is in its outcome. */

@@ -50,6 +50,7 @@ export class Registration {
   #stopRenewing: StopRepeating = () => Promise.resolve();
   #renewal: Promise<void> | undefined;
   #renewAgain = false;
+  #resting: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(parts: RegistrationParts) {
@@ -99,18 +100,27 @@ export class Registration {
     return this.renewSoon();
   }
 
-  /** Ends the renewals, and strikes the supervisor off. May be called twice, and before the start. Never rejects. */
+  /** Ends the renewals, and leaves the supervisor registered. May be called twice, and before the start. Never rejects. */
+  rest(): Promise<void> {
+    return this.#resting ??= this.#parts.closing.call("end the renewals", async () => {
+      await this.#starting?.catch(() => {});
+      await this.#stopRenewing();
+      await this.#renewal;
+    });
+  }
+
+  /** Does that, and strikes the supervisor off. May be called twice, and before the start. Never rejects. */
   stop(): Promise<void> {
     return this.#stopped ??= this.#end();
   }
 
   async #begin(): Promise<void> {
-    if (this.#stopped !== undefined) return;
+    if (this.#resting !== undefined) return;
     this.#unsubscribe ??= await this.#parts.listen(this.#id);
-    if (this.#stopped !== undefined) return;
+    if (this.#resting !== undefined) return;
     this.#isRegistered = true;
     await this.#renew();
-    if (this.#stopped !== undefined) return;
+    if (this.#resting !== undefined) return;
     this.#stopRenewing = repeat(RENEW_EVERY_MS, {
       action: () => this.renewSoon(),
       onError: (error) => this.#say(error),
@@ -119,11 +129,7 @@ export class Registration {
 
   async #end(): Promise<void> {
     const { closing, queue } = this.#parts;
-    await closing.call("end the renewals", async () => {
-      await this.#starting?.catch(() => {});
-      await this.#stopRenewing();
-      await this.#renewal;
-    });
+    await this.rest();
     if (this.#isRegistered) {
       await closing.call("strike this supervisor off", () => queue.deregister(this.#id));
     }

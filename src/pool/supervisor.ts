@@ -43,13 +43,12 @@ import {
 } from "./start_problems.ts";
 import { type SlotHost, type SpawnedWorker, type WorkerInfo, WorkerSlot } from "./worker_slot.ts";
 import type { WorkerPlan } from "./worker_plan.ts";
+import { HEAR_READY_MS } from "../stop_budget.ts";
 
 /** How many early deaths of one worker end a start. */
 const EARLY_DEATHS = 3;
 /** Between two looks at how a start goes. */
 const LOOK_MS = 250;
-/** How long a stop waits to hear of a worker that got ready a moment before it. */
-const HEAR_READY_MS = 800;
 
 /** What a supervisor works with. */
 export interface SupervisorParts {
@@ -386,13 +385,18 @@ export class Supervisor implements SlotHost {
     const told = this.#tellToStop(heard);
     const ended = Promise.all([told, ...this.#slots.map((slot) => slot.ended())]);
     const inTime = await this.#inTime(ended, request);
+    // While what is left is killed and settled: a forced stop has no time for one after the other.
+    const resting = Promise.all([
+      this.#registration.rest(),
+      this.#closing.call(
+        "end the maintenance",
+        () => Promise.all(this.#maintenance.map((service) => service.stop())),
+      ),
+    ]);
     const killed = inTime ? 0 : await this.#killWhatIsLeft();
     await ended;
     const settled = await this.#departures.settled();
-    await this.#closing.call(
-      "end the maintenance",
-      () => Promise.all(this.#maintenance.map((service) => service.stop())),
-    );
+    await resting;
     await this.#registration.stop();
     this.#relay.close();
     await this.#guardian.close();
@@ -438,6 +442,7 @@ export class Supervisor implements SlotHost {
   }
 
   async #killWhatIsLeft(): Promise<number> {
+    this.#departures.force();
     const left = this.#slots.filter((slot) => slot.livingId !== undefined);
     for (const slot of left) slot.cutOff();
     await Promise.all(left.map((slot) => {

@@ -7,6 +7,7 @@ import { stripVTControlCharacters } from "node:util";
 import { settlesWithin } from "../clock.ts";
 import { type ExitCause, exitCause } from "./exit_cause.ts";
 import { LineParser } from "./marked_lines.ts";
+import { PIPES_MS } from "../stop_budget.ts";
 
 /** Which of its streams a child wrote to. */
 export type OutputStream = "stdout" | "stderr";
@@ -36,8 +37,6 @@ export interface ChildMessages {
 }
 
 const TAIL = 4 * 1024;
-/** A grandchild may hold the pipes open; the exit is not kept waiting for it longer. */
-const PIPES_MS = 1_000;
 
 /** One child process. */
 export class ChildProcess {

@@ -9,6 +9,7 @@
  */
 import { after, monotonicMs, settlesWithin, sleep } from "../clock.ts";
 import { exitCause } from "./exit_cause.ts";
+import { GUARDIAN_ANSWER_MS, GUARDIAN_CLOSE_MS, GUARDIAN_PATIENCE_MS } from "../stop_budget.ts";
 
 /**
  * What the guardian runs: a string, since a file outside a program's module graph is not in the cache of a user of
@@ -39,7 +40,7 @@ for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream()
     }
   }
 }
-if (held.size > 0) await new Promise((resolve) => setTimeout(resolve, 1000));
+if (held.size > 0) await new Promise((resolve) => setTimeout(resolve, ${GUARDIAN_PATIENCE_MS}));
 for (const group of held) kill(group);
 Deno.exit(0);
 `;
@@ -55,7 +56,7 @@ while read -r word group; do
     kill) kill -s KILL -- "-$group" 2>/dev/null; echo "killed $group" ;;
   esac
 done
-[ "$held" = ' ' ] || sleep 1
+[ "$held" = ' ' ] || sleep ${GUARDIAN_PATIENCE_MS / 1_000}
 for each in $held; do kill -s KILL -- "-$each" 2>/dev/null; done
 `;
 
@@ -75,10 +76,6 @@ export interface GroupLeader {
   kill(signal: Deno.Signal): void;
 }
 
-/** How long a kill waits to be acknowledged before it is taken for lost. */
-const ANSWER_MS = 2_000;
-/** A guardian whose input has ended takes a second; one that takes longer is stuck. */
-const CLOSE_MS = 3_000;
 /** Between two starts of a guardian; doubled each time that it ended at once. */
 const RESTART_MS = 100;
 const RESTART_MOST_MS = 30_000;
@@ -131,7 +128,7 @@ export class Guardian {
       this.#answers.set(group, [...this.#answers.get(group) ?? [], resolve]);
     });
     this.#tell(`kill ${group}`);
-    if (await settlesWithin(answered, ANSWER_MS)) return;
+    if (await settlesWithin(answered, GUARDIAN_ANSWER_MS)) return;
     // Nobody waits any more: a later guardian must not be asked for a number that may be another's by then.
     this.#answers.delete(group);
     this.#options.warn(
@@ -144,7 +141,10 @@ export class Guardian {
   async close(): Promise<void> {
     this.#closing.abort();
     const child = this.#child;
-    const cancel = after(CLOSE_MS, () => child === undefined ? undefined : killProcess(child));
+    const cancel = after(
+      GUARDIAN_CLOSE_MS,
+      () => child === undefined ? undefined : killProcess(child),
+    );
     try {
       await this.#stdin?.close();
     } catch {

@@ -14,13 +14,12 @@ import type { Database } from "../task/context.ts";
 import type { Task } from "../task/definition.ts";
 import { Run } from "../worker/run.ts";
 import { type Frame, runInFrame } from "./frame.ts";
+import { KIT_CLOSE_MS } from "../stop_budget.ts";
 
 /** How often a run asks whether it is to stop; a worker does once a second. */
 const CHECK_EVERY_MS = 20;
 /** Nobody else takes a claim, so none has to lapse. */
 const LEASE_MS = 365 * 86_400_000;
-/** How long the end waits for handlers that still run. */
-const CLOSE_MS = 1_000;
 
 /** What a {@linkcode KitWorker} is made of. */
 export interface KitWorkerParts {
@@ -103,7 +102,7 @@ export class KitWorker {
     for (const [run] of runs) run.lose("The test kit was closed");
     // A handler may never end: nothing is asked on its behalf any more.
     await Promise.all(runs.map(([_, stopChecking]) => stopChecking()));
-    await settlesWithin(Promise.allSettled(this.#working), CLOSE_MS);
+    await settlesWithin(Promise.allSettled(this.#working), KIT_CLOSE_MS);
   }
 
   get #workerId(): string {

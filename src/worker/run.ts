@@ -16,6 +16,7 @@ import { runAsCurrentTask } from "../task/current.ts";
 import type { Task } from "../task/definition.ts";
 import { describeError, partsOfError } from "../task/describe_error.ts";
 import { Progress } from "./progress.ts";
+import { HEAR_DEATH_MS } from "../stop_budget.ts";
 
 /** What a run needs of its worker. */
 export interface RunEnvironment extends Omit<RunParts, "lost"> {
@@ -31,12 +32,6 @@ export interface RunEnvironment extends Omit<RunParts, "lost"> {
 
 /** Between two tries of a read that the database has to answer. */
 const TRY_AGAIN_MS = 500;
-
-/**
- * How long the end of standard input, by which a worker hears that its supervisor died, may take to be heard. The
- * guardian kills what is left a second after that death.
- */
-const HEAR_DEATH_MS = 900;
 
 /** One run. */
 export class Run {

@@ -35,11 +35,7 @@ import { HoldsTeller } from "./holds.ts";
 import { readLines } from "./lines.ts";
 import { ClaimLoop } from "./loop.ts";
 import { narrowToScope, refuseWiderScope } from "./self_scope.ts";
-
-/** How long a worker whose supervisor died spends on giving its claims back. */
-const ORPHAN_MS = 800;
-/** How long the end of a worker waits for each thing it closes. */
-const CLOSE_MS = 1_000;
+import { ORPHAN_MS, WORKER_CLOSE_MS } from "../stop_budget.ts";
 
 /** How the loop came to run. */
 export interface RunWorkerOptions {
@@ -307,7 +303,7 @@ class Worker {
   async #close(): Promise<void> {
     const limited = (what: string, work: Promise<unknown>) =>
       withDeadline(work, {
-        ms: CLOSE_MS,
+        ms: WORKER_CLOSE_MS,
         error: () => new ConnectionError(`Cannot close ${what} within 1 s`, { retryable: true }),
       }).catch((error: Error) => writeToStderr(error.message));
     await limited("the handlers' database", this.#handlerDatabase?.destroy() ?? Promise.resolve());

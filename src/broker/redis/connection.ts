@@ -13,13 +13,12 @@ import { codeOf, spoilsConnection, toBrokerError } from "./failure.ts";
 import type { Reply } from "./reply.ts";
 import type { Commands, Script, ScriptCall } from "./script.ts";
 import { openSession, type Session } from "./session.ts";
+import { BROKER_CLOSE_MS } from "../../stop_budget.ts";
 
 /** How long a call may take, connecting included. */
 const CALL_MS = 5_000;
 /** The slowest link that is reckoned with: 1 MiB a second. */
 const SLOWEST_BYTES_PER_MS = 1_048;
-/** How long closing waits for answers under way. */
-const CLOSE_MS = 1_000;
 const PAUSES = { firstMs: 50, mostMs: 2_000 };
 /** The longest pause while a call waits, so that each call is there for more than one attempt. */
 const LONGEST_PAUSE_WAITED_MS = 500;
@@ -165,8 +164,8 @@ export class Connection implements RedisCommands {
     session.drop(cause);
   }
 
-  /** Ends the connection for good; answers under way get `graceMs`, 1 s by default. May be called twice. */
-  async close({ graceMs = CLOSE_MS }: { readonly graceMs?: number } = {}): Promise<void> {
+  /** Ends the connection for good; answers under way get `graceMs`, 0.8 s by default. May be called twice. */
+  async close({ graceMs = BROKER_CLOSE_MS }: { readonly graceMs?: number } = {}): Promise<void> {
     this.#closed.abort();
     if (graceMs === 0) this.#session?.drop("closed");
     this.#options.contact?.forget(this);

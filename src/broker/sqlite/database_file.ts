@@ -12,6 +12,7 @@ import { isOfSqlite } from "../../sqlite/sqlite.ts";
 import { isBusy, toFileError } from "./failure.ts";
 import { FileConnection } from "./file_connection.ts";
 import type { Transaction } from "./transaction.ts";
+import { BROKER_CLOSE_MS } from "../../stop_budget.ts";
 
 /** How long a call may take. */
 const CALL_MS = 5_000;
@@ -21,7 +22,6 @@ const LONGEST_PAUSE_MS = 16;
 const GROUP = 256;
 /** After how long a transaction takes no further call, and the event loop has to turn between two. */
 const SLICE_MS = 10;
-const CLOSE_MS = 1_000;
 
 /** How a call writes. */
 export interface WriteOptions {
@@ -150,7 +150,7 @@ export class DatabaseFile {
   /** Lets what has been handed over be written, for at most a second, and closes. May be called twice. */
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#pumping !== undefined) await settlesWithin(this.#pumping, CLOSE_MS);
+    if (this.#pumping !== undefined) await settlesWithin(this.#pumping, BROKER_CLOSE_MS);
     this.#closing.abort();
     await this.#pumping;
     this.#connection.close();
