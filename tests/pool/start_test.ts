@@ -31,7 +31,6 @@ const bad: [string, string, RegExp][] = [
     "bad/uncached.ts",
     /fetch the code before: deno install --config \S+deno\.json --entrypoint \S+uncached\.ts/,
   ],
-  ["does not exist", "bad/missing.ts", /ended before it was ready[\s\S]*missing\.ts/],
   [
     "lacks a permission while it is evaluated",
     "bad/reads.ts",
