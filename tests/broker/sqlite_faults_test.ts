@@ -68,7 +68,7 @@ Deno.test("a file of a newer version is refused with what to do, a later one tha
   assertEquals(
     error.message,
     `Cannot use the broker at sqlite:${folder.file}: a newer version of the library wrote it, it needs schema 7 ` +
-      `or later, this version has 2, update it`,
+      `or later, this version has 3, update it`,
   );
   set(8, 1);
   await using opened = await openQueue(folder.file);

@@ -10,7 +10,7 @@ import {
   type ClaimRequest,
   PROTOCOL,
 } from "../broker.ts";
-import { hold, putBack, QueueNumbers, supervisorOf } from "./places.ts";
+import { hold, place, putBack, QueueNumbers, supervisorOf } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** How many due tasks one claim moves into the queue. */
@@ -60,26 +60,21 @@ function takeBackLost(
   const supervisorId = supervisorOf(workerId);
   for (const { id, token, cancel } of owned) {
     if (held.has(id)) continue;
-    if (cancel === 1) hold(transaction, { queue, id, token, supervisorId, ms: 0 });
+    if (cancel === 1) hold(transaction, { queue, id }, { token, supervisorId, ms: 0 });
     else putBack(transaction, numbers, { queue, id, delayMs: 0 });
   }
 }
 
 /** Due tasks join the queue at its end, in the order in which they became due. */
 function promote(transaction: Transaction, numbers: QueueNumbers, queue: string): void {
-  const due = transaction.all<{ id: string }>(
-    `select id from agentexec_broker_task where state = 'delayed' and queue = ? and due <= ?
+  const tasks = transaction.all<{ id: string; due: number }>(
+    `select id, due from agentexec_broker_task where state = 'delayed' and queue = ? and due <= ?
     order by due, rowid limit ${PROMOTE}`,
     queue,
     transaction.now,
   );
-  for (const { id } of due) {
-    transaction.run(
-      `update agentexec_broker_task set state = 'waiting', position = ?, since = due where queue = ? and id = ?`,
-      numbers.tail(),
-      queue,
-      id,
-    );
+  for (const { id, due } of tasks) {
+    place(transaction, { queue, id }, { state: "waiting", position: numbers.tail(), since: due });
   }
 }
 
@@ -162,25 +157,25 @@ function take(
 ): Claim | undefined {
   const { now } = transaction;
   const token = numbers.token();
-  if (row.cancel === 1) {
-    const { id } = row;
-    hold(transaction, { queue, id, token, supervisorId: supervisorOf(workerId), ms: 0 });
+  const { unknown_since, cancel, ...claim } = row;
+  const task = { queue, id: row.id };
+  if (cancel === 1) {
+    hold(transaction, task, { token, supervisorId: supervisorOf(workerId), ms: 0 });
     return undefined;
   }
-  transaction.run(
-    `update agentexec_broker_task set state = 'claimed', token = ?, owner = ?, lease = ?, since = ?,
-    attempt = attempt + 1 where queue = ? and id = ?`,
+  const attempt = row.attempt + 1;
+  const lease = now + leaseMs;
+  place(transaction, task, {
+    state: "claimed",
     token,
-    workerId,
-    now + leaseMs,
-    now,
-    queue,
-    row.id,
-  );
-  const { unknown_since, cancel: _, ...claim } = row;
+    owner: workerId,
+    lease,
+    since: now,
+    attempt,
+  });
   return {
     ...claim,
-    attempt: row.attempt + 1,
+    attempt,
     token: String(token),
     unknownForMs: unknown_since === null ? 0 : Math.max(0, now - unknown_since),
   };

@@ -6,7 +6,7 @@
 import { IncompatibleError } from "../../errors.ts";
 import { type NewTask, PROTOCOL } from "../broker.ts";
 import { checkNewTask } from "../checks.ts";
-import { makeQueue, QueueNumbers } from "./places.ts";
+import { makeQueue, type Place, placeNew, QueueNumbers } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** A queue, and the id that it is given where it has none. */
@@ -104,23 +104,9 @@ function enqueueOne(
   { queue, task, due }: Entry,
 ): boolean {
   const { id, name, payload, counters } = task;
-  const { now } = transaction;
-  return transaction.run(
-    `insert into agentexec_broker_task (queue, id, v, name, state, position, due, since, token, owner, lease,
-      cancel, attempt, failures, crashes, lapses, unknowns, payload)
-    values (?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, 0, ?, ?, ?, ?, 0, ?) on conflict do nothing`,
-    queue,
-    id,
-    PROTOCOL,
-    name,
-    due > now ? "delayed" : "waiting",
-    due > now ? 0 : numbers.tail(),
-    due,
-    now,
-    counters?.attempt ?? 0,
-    counters?.failures ?? 0,
-    counters?.crashes ?? 0,
-    counters?.lapses ?? 0,
-    payload,
-  ) === 1;
+  const since = transaction.now;
+  const to: Place = due > since
+    ? { state: "delayed", due, since }
+    : { state: "waiting", position: numbers.tail(), due, since };
+  return placeNew(transaction, { queue, id, name, payload, counters }, to);
 }

@@ -1,9 +1,10 @@
 /**
- * How a task changes its place, and what all operations share: the numbers of a queue, and claims as they are told.
+ * The door: how a task changes its place. And what all operations share: the numbers of a queue, and claims as they are told.
  *
  * @module
  */
-import { type OwnedClaim, PROTOCOL } from "../broker.ts";
+import type { Counters } from "../../task/counters.ts";
+import { type OwnedClaim, PROTOCOL, TASK_PROTOCOL } from "../broker.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** A queue's numbers in one operation: read once, written back by `save`. */
@@ -88,64 +89,102 @@ export function makeQueue(transaction: Transaction, queue: string): void {
   );
 }
 
-/** Which task, and where it goes back to. */
-export interface PutBack {
+/** Which task. */
+export interface TaskRef {
   readonly queue: string;
   readonly id: string;
-  /** Milliseconds that it waits; 0 for the head, from which the next claim takes. */
-  readonly delayMs: number;
 }
 
-/** Which claim, and who has to end it. */
-export interface Hold {
-  readonly queue: string;
-  readonly id: string;
-  /** The token that it is held under. */
-  readonly token: number;
-  /** Who has to end it. */
-  readonly supervisorId: string;
-  /** For how many milliseconds. */
-  readonly ms: number;
+/** Where a task stands. What is not named stays as it was. */
+export interface Place {
+  readonly state: "waiting" | "delayed" | "claimed";
+  /** While it waits: among the others. */
+  readonly position?: number;
+  /** When it is due, in milliseconds of the Unix epoch; 0 if it came back to the head. */
+  readonly due?: number;
+  /** Since when it waits or is claimed. */
+  readonly since?: number;
+  readonly token?: number;
+  /** While it is claimed: who has it. What a supervisor has to end has no worker, so nobody renews it. */
+  readonly owner?: string;
+  /** While it is claimed: its end. */
+  readonly lease?: number;
+  /** The number of its run. */
+  readonly attempt?: number;
+}
+
+/** Puts a task into a place, out of the one where it stood. No other statement changes where a task stands. */
+export function place(transaction: Transaction, { queue, id }: TaskRef, to: Place): void {
+  transaction.run(
+    `update agentexec_broker_task set state = ?, position = coalesce(?, position), due = coalesce(?, due),
+      since = coalesce(?, since), token = coalesce(?, token), attempt = coalesce(?, attempt), owner = ?, lease = ?
+    where queue = ? and id = ?`,
+    ...[to.state, to.position ?? null, to.due ?? null, to.since ?? null, to.token ?? null],
+    ...[to.attempt ?? null, to.owner ?? "", to.lease ?? 0, queue, id],
+  );
+}
+
+/** A task that the file does not have yet. */
+export interface MissingTask extends TaskRef {
+  readonly name: string;
+  readonly payload: string;
+  readonly counters: Counters | undefined;
+}
+
+/** Puts a new task into its first place; false where the id is known. */
+export function placeNew(
+  transaction: Transaction,
+  { queue, id, name, payload, counters }: MissingTask,
+  to: Place,
+): boolean {
+  const { attempt = 0, failures = 0, crashes = 0, lapses = 0 } = counters ?? {};
+  return transaction.run(
+    `insert into agentexec_broker_task (queue, id, v, name, state, position, due, since, token, owner, lease,
+      cancel, attempt, failures, crashes, lapses, unknowns, payload)
+    values (?, ?, ${TASK_PROTOCOL}, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?) on conflict do nothing`,
+    ...[queue, id, name, to.state, to.position ?? 0, to.due ?? 0, to.since ?? 0, to.token ?? 0],
+    ...[to.owner ?? "", to.lease ?? 0, attempt, failures, crashes, lapses, payload],
+  ) === 1;
+}
+
+/** Takes a task out for good. */
+export function unplace(transaction: Transaction, { queue, id }: TaskRef): void {
+  transaction.run("delete from agentexec_broker_task where queue = ? and id = ?", queue, id);
+}
+
+/** Leaves a claim to a supervisor that has to end it within `ms`; if it does not, a sweep finds it. */
+export function hold(
+  transaction: Transaction,
+  task: TaskRef,
+  { token, supervisorId, ms }: {
+    readonly token: number;
+    readonly supervisorId: string;
+    readonly ms: number;
+  },
+): void {
+  place(transaction, task, {
+    state: "claimed",
+    token,
+    owner: supervisorId,
+    lease: transaction.now + ms,
+  });
 }
 
 /**
- * Leaves a claim to a supervisor that has to end it. Its owner is no worker, so nobody renews it: if it is not ended, a
- * sweep finds it.
+ * Gives a claimed task back, which is not to be canceled: to the head, from which the next claim takes, or with a delay.
+ * Answers with the token of it.
  */
-export function hold(
-  transaction: Transaction,
-  { queue, id, token, supervisorId, ms }: Hold,
-): void {
-  transaction.run(
-    "update agentexec_broker_task set state = 'claimed', token = ?, owner = ?, lease = ? where queue = ? and id = ?",
-    token,
-    supervisorId,
-    transaction.now + ms,
-    queue,
-    id,
-  );
-}
-
-/** Gives a claimed task back, which is not to be canceled; answers with the token of it. */
 export function putBack(
   transaction: Transaction,
   numbers: QueueNumbers,
-  { queue, id, delayMs }: PutBack,
+  { queue, id, delayMs }: TaskRef & { readonly delayMs: number },
 ): number {
   const { now } = transaction;
   const token = numbers.token();
-  const delayed = delayMs > 0;
-  transaction.run(
-    `update agentexec_broker_task set state = ?, position = ?, due = ?, since = ?, token = ?, owner = ''
-    where queue = ? and id = ?`,
-    delayed ? "delayed" : "waiting",
-    delayed ? 0 : numbers.head(),
-    delayed ? now + delayMs : 0,
-    now,
-    token,
-    queue,
-    id,
-  );
+  const to: Place = delayMs > 0
+    ? { state: "delayed", position: 0, due: now + delayMs, since: now, token }
+    : { state: "waiting", position: numbers.head(), due: 0, since: now, token };
+  place(transaction, { queue, id }, to);
   return token;
 }
 

@@ -62,7 +62,7 @@ create table if not exists agentexec_broker_queue (
 create table if not exists agentexec_broker_task (
   queue text not null,
   id text not null,
-  v integer not null,       -- the protocol of whoever put it in
+  v integer not null,       -- the least protocol that it needs
   name text not null,
   state text not null,      -- waiting, delayed or claimed
   position integer not null,

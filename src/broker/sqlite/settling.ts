@@ -8,13 +8,12 @@ import {
   type Claim,
   type ClaimRef,
   type ClaimState,
-  PROTOCOL,
   type ReleaseOptions,
   type Returned,
   type Settled,
 } from "../broker.ts";
 import { channelOf, putMessage } from "./messages.ts";
-import { hold, putBack, QueueNumbers, supervisorOf } from "./places.ts";
+import { hold, place, placeNew, putBack, QueueNumbers, supervisorOf, unplace } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** What a claim is asked by its id. */
@@ -57,13 +56,9 @@ export function checkClaims(
 export function endClaim(transaction: Transaction, queue: string, claim: ClaimRef): Settled {
   const settled = fence(placeOf(transaction, queue, claim.id), claim);
   if (settled !== "done") return settled;
-  forget(transaction, queue, claim.id);
+  unplace(transaction, { queue, id: claim.id });
   putMessage(transaction, channelOf(queue, { kind: "ended", id: claim.id }), "ended");
   return "done";
-}
-
-function forget(transaction: Transaction, queue: string, id: string): void {
-  transaction.run("delete from agentexec_broker_task where queue = ? and id = ?", queue, id);
 }
 
 /** Gives a task back: at the head, or with a delay, with or without a charge. */
@@ -78,7 +73,7 @@ export function releaseClaim(
   if (row === undefined || outcome !== "done") return { outcome, token: "" };
   if (row.cancel === 1) {
     const supervisorId = supervisorOf(row.owner);
-    hold(transaction, { queue, id, token: row.token, supervisorId, ms: CANCEL_HOLD_MS });
+    hold(transaction, { queue, id }, { token: row.token, supervisorId, ms: CANCEL_HOLD_MS });
     return { outcome: "canceled", token: claim.token };
   }
   if (charge === "unknown") {
@@ -116,26 +111,17 @@ export function reassertClaim(
     readonly leaseMs: number;
   },
 ): boolean {
-  const { id, token, name, payload, attempt, failures, crashes, lapses } = claim;
+  const { id, token, name, payload } = claim;
   const row = placeOf(transaction, queue, id);
   const { now } = transaction;
+  const held = { state: "claimed", owner: workerId, lease: now + leaseMs } as const;
   if (row === undefined) {
-    transaction.run(
-      `insert into agentexec_broker_task (queue, id, v, name, state, position, due, since, token, owner, lease,
-        cancel, attempt, failures, crashes, lapses, unknowns, payload)
-      values (?, ?, ${PROTOCOL}, ?, 'claimed', 0, 0, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?)`,
-      ...[queue, id, name, now, Number(token), workerId, now + leaseMs],
-      ...[attempt, failures, crashes, lapses, payload],
-    );
+    const task = { queue, id, name, payload, counters: claim };
+    placeNew(transaction, task, { ...held, since: now, token: Number(token) });
   } else {
     const own = row.state === "claimed" && String(row.token) === token && row.owner === workerId;
     if (!own) return false;
-    transaction.run(
-      "update agentexec_broker_task set lease = ? where queue = ? and id = ?",
-      now + leaseMs,
-      queue,
-      id,
-    );
+    place(transaction, { queue, id }, held);
   }
   const numbers = QueueNumbers.of(transaction, queue);
   numbers.raise(Number(token));
@@ -159,7 +145,7 @@ export function cancelTask(
     );
     return "requested";
   }
-  forget(transaction, queue, id);
+  unplace(transaction, { queue, id });
   putMessage(transaction, channelOf(queue, { kind: "ended", id }), "canceled");
   return "removed";
 }

@@ -353,7 +353,7 @@ function lapse(
   }
   // The sweeper's to end, for one lease.
   const token = numbers.token();
-  hold(transaction, { queue, id, token, supervisorId, ms: leaseMs });
+  hold(transaction, { queue, id }, { token, supervisorId, ms: leaseMs });
   const outcome = canceled ? "canceled" : "exhausted";
   return { ...toOwnedClaim({ ...row, token, lapses }), outcome, delayMs: 0 };
 }
