@@ -16,7 +16,7 @@ import {
   type TransactionSettings,
 } from "kysely";
 import type { DatabaseSync } from "node:sqlite";
-import { monotonicMs, sleep } from "../clock.ts";
+import { backoff, monotonicMs, sleep } from "../clock.ts";
 import { ConnectionError, TransactionConflictError } from "../errors.ts";
 import { CUT_OFF, loadSqlite, OpenedFile, SQLITE_BUSY, sqliteCodeOf } from "../sqlite/sqlite.ts";
 import { type Acquire, noneFree, OWN } from "./acquire.ts";
@@ -28,7 +28,7 @@ import { WriteLock } from "./write_lock.ts";
 /** How long a statement waits for another connection's write. */
 const BUSY_MS = 5_000;
 /** Short, as others may write with hardly a break: whoever looks seldom then finds the lock taken for seconds. */
-const LONGEST_PAUSE_MS = 8;
+const BUSY_PAUSES = { firstMs: 1, mostMs: 10 };
 
 /** How an SQLite file is used. */
 export interface SqliteOptions {
@@ -339,15 +339,14 @@ async function patiently<T>(
   { ended, onWait }: Patience,
 ): Promise<T> {
   const giveUpAt = monotonicMs() + BUSY_MS;
-  for (let pause = 1;; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+  for (let failures = 1;; failures++) {
     try {
       return await attempt();
     } catch (error) {
       if (!isBusy(error) || monotonicMs() > giveUpAt || ended.aborted) throw error;
     }
     onWait?.();
-    // Not all at the same moment.
-    await sleep(pause * (0.5 + Math.random()), { signal: ended });
+    await sleep(backoff(failures, BUSY_PAUSES), { signal: ended });
   }
 }
 
