@@ -24,6 +24,8 @@ export interface KnownBrokers {
   readonly all: ReadonlySet<string>;
   /** The ids of those that were used of late. */
   readonly used: ReadonlySet<string>;
+  /** The addresses of those that said theirs, as they may be shown, by their ids. */
+  readonly addresses: ReadonlyMap<string, string>;
 }
 
 /** How long a broker counts as used after somebody said so: five times what a supervisor takes to say it again. */
@@ -58,11 +60,14 @@ export async function readBrokers(
   database: ActivityDatabase,
   queue: string,
 ): Promise<KnownBrokers> {
-  const { rows } = await sql<{ id: string; used: number }>`
-    select id, case when last_used_at >= ${database.ago(USED_FOR_MS)} then 1 else 0 end as used
+  const { rows } = await sql<{ id: string; address: string | null; used: number }>`
+    select id, address, case when last_used_at >= ${
+    database.ago(USED_FOR_MS)
+  } then 1 else 0 end as used
     from ${database.broker} where queue = ${queue}`.execute(database.db);
   return {
     all: new Set(rows.map(({ id }) => id)),
     used: new Set(rows.filter(({ used }) => used === 1).map(({ id }) => id)),
+    addresses: new Map(rows.flatMap(({ id, address }) => address === null ? [] : [[id, address]])),
   };
 }

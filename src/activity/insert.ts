@@ -56,7 +56,7 @@ export async function insertTasks(
   return rows.map((row) => {
     const first = firsts.get(row.agentId) ?? row;
     const outcome = outcomes.get(row.agentId) ?? { kind: "inserted" };
-    if (row === first || outcome.kind === "conflict" || outcome.kind === "locked") return outcome;
+    if (row === first || ["conflict", "elsewhere", "locked"].includes(outcome.kind)) return outcome;
     // The same id twice in one call.
     if (!isSame(row, first)) return { kind: "conflict", taskName: first.taskName };
     return outcome.kind === "inserted" ? { kind: "same", status: "queued", token: "0" } : outcome;
@@ -197,6 +197,14 @@ async function settleKnown(
     if (other === undefined) continue;
     if (!isSame(row, { ...other, taskName: other.task_name })) {
       outcomes.set(row.agentId, { kind: "conflict", taskName: other.task_name });
+    } else if (other.queue !== null && other.queue !== row.queue) {
+      outcomes.set(row.agentId, {
+        kind: "conflict",
+        taskName: other.task_name,
+        queue: other.queue,
+      });
+    } else if (other.broker_id !== null && other.broker_id !== row.brokerId) {
+      outcomes.set(row.agentId, { kind: "elsewhere", brokerId: other.broker_id });
     } else if (isRefused(other)) refused.push(row.agentId);
     else outcomes.set(row.agentId, sameAs(other));
   }

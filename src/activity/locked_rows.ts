@@ -20,6 +20,8 @@ export interface Known {
   readonly token: string;
   readonly error: string | null;
   readonly context: string | null;
+  readonly queue: string | null;
+  readonly broker_id: string | null;
 }
 
 /** Whether its push failed: then it never ran. */
@@ -80,7 +82,7 @@ async function selectRows(
 ): Promise<readonly Known[]> {
   const { rows } = await sql<Known>`
     select ${idText(database)} as agent_id, kind, task_name, status,
-      cast(token as text) as token, error, ${query.context} as context
+      cast(token as text) as token, error, queue, broker_id, ${query.context} as context
     from ${database.activity} where ${idIn(database.dialect, query.ids)}
     order by ${database.activity}.agent_id ${query.lock}`.execute(db);
   return rows;

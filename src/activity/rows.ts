@@ -30,10 +30,12 @@ export interface NewTaskRow {
 export type InsertOutcome =
   /** It was made (or opened again, where a row of that id was never accepted). */
   | { readonly kind: "inserted" }
-  /** There is one with the same task and context. */
+  /** There is one with the same task, context, queue and broker. */
   | { readonly kind: "same"; readonly status: ActivityStatus; readonly token: string }
-  /** The id is taken by another task or context, or by a record. */
-  | { readonly kind: "conflict"; readonly taskName: string }
+  /** There is one with the same task, context and queue, and another broker; it was left as it is. */
+  | { readonly kind: "elsewhere"; readonly brokerId: string }
+  /** The id is taken by another task or context, by a record, or in another queue, which is then named. */
+  | { readonly kind: "conflict"; readonly taskName: string; readonly queue?: string }
   /** Another transaction that has not ended makes, deletes or keeps a row of the id. */
   | { readonly kind: "locked" };
 
@@ -99,6 +101,8 @@ export interface TaskRow extends RowState, Counters {
   readonly taskName: string;
   /** Its queue. */
   readonly queue: string | null;
+  /** The broker that holds it; null if that was not noted. */
+  readonly brokerId: string | null;
   /** Its kind. */
   readonly kind: ActivityKind;
   /** The context's JSON; null where it takes none or it is not stored. */

@@ -50,6 +50,7 @@ import {
   type LiveTask,
   liveTasks,
   type LiveTasksOptions,
+  moveTasks,
   readResults,
   readTasks,
   refuseTasks,
@@ -185,6 +186,14 @@ export class ActivityStore {
     });
     if (left.length > 0) throw this.#locked("refuse tasks", left);
     return refused;
+  }
+
+  /** Notes that a broker holds tasks that another one held. */
+  moveTasks(
+    ids: readonly string[],
+    brokers: { readonly from: string; readonly to: string },
+  ): Promise<void> {
+    return this.#retrying("move tasks", () => moveTasks(this.#database, ids, brokers));
   }
 
   /** Writes of a task's life, grouped with others; tried again until it is answered or the signal aborts. */

@@ -26,6 +26,7 @@ import {
   lockRows,
   NOT_ACCEPTED,
   tokenOf,
+  waitingBriefly,
 } from "./locked_rows.ts";
 import type { ActivityDatabase } from "./database.ts";
 
@@ -96,8 +97,10 @@ export async function refuseTasks(
   });
 }
 
-interface StoredTask extends Omit<TaskRow, "agentId" | "taskName" | "runAt" | "percentage"> {
+interface StoredTask
+  extends Omit<TaskRow, "agentId" | "taskName" | "brokerId" | "runAt" | "percentage"> {
   readonly agent_id: string;
+  readonly broker_id: string | null;
   readonly task_name: string;
   readonly percentage: number | string | null;
   readonly run_at: string | null;
@@ -113,7 +116,7 @@ export async function readTasks(
   const { rows } = await sql<StoredTask>`
     select ${
     idText(database)
-  } as agent_id, task_name, queue, kind, status, cast(token as text) as token,
+  } as agent_id, task_name, queue, broker_id, kind, status, cast(token as text) as token,
       ${jsonText(dialect, "context")} as context, ${jsonText(dialect, "metadata")} as metadata,
       ${jsonText(dialect, "result")} as result, error, message,
       ${numberText(dialect, "percentage")} as percentage, ${
@@ -121,13 +124,26 @@ export async function readTasks(
   },
       ${timeText(dialect, "run_at")} as run_at
     from ${database.activity} where ${idIn(dialect, ids)}`.execute(database.db);
-  return rows.map(({ agent_id, task_name, percentage, run_at, ...rest }) => ({
+  return rows.map(({ agent_id, broker_id, task_name, percentage, run_at, ...rest }) => ({
     ...rest,
+    brokerId: broker_id,
     percentage: toNumberOrNull(percentage),
     agentId: agent_id,
     taskName: task_name,
     runAt: toDateOrNull(run_at),
   }));
+}
+
+/** Notes that a broker holds tasks that another one held; those that have meanwhile a third one are left. */
+export async function moveTasks(
+  database: ActivityDatabase,
+  ids: readonly string[],
+  { from, to }: { readonly from: string; readonly to: string },
+): Promise<void> {
+  await sql`
+    update ${database.activity} set broker_id = ${to}
+    where ${idIn(database.dialect, ids)} and kind = 'task' and broker_id = ${from}
+      and ${waitingBriefly(database)}`.execute(database.db);
 }
 
 /** Reads what came of tasks, without what they were given; those that are not there are left out. */

@@ -65,11 +65,13 @@ export async function enqueueOne(
     target = await openPutTarget(stores, request.queueName);
   } catch (cause) {
     // Nothing was sent, so nothing of it is anywhere.
-    if (cause instanceof ConnectionError) throw errorOf(task, { kind: "refused", cause });
+    if (cause instanceof ConnectionError) {
+      throw errorOf(task, request.queueName, { kind: "refused", cause });
+    }
     throw cause;
   }
   const [outcome] = await putTasks(target, [task]);
-  const error = outcome === undefined ? undefined : errorOf(task, outcome);
+  const error = outcome === undefined ? undefined : errorOf(task, request.queueName, outcome);
   if (error !== undefined) throw error;
   await warnOfUnserved(stores, target.queue);
   return handleOf(stores, request, task.agentId);
@@ -103,7 +105,7 @@ export async function enqueueMany<Result>(
       for (const [index, outcome] of (await putTasks(target, chunk)).entries()) {
         const task = chunk[index];
         if (task === undefined) continue;
-        const error = errorOf(task, outcome);
+        const error = errorOf(task, request.queueName, outcome);
         (error === undefined ? accepted : refused).push(task.agentId);
         if (error !== undefined) errors.push(error);
         broken ||= outcome.kind === "refused" || outcome.kind === "uncertain";
@@ -184,17 +186,25 @@ function* chunksOf(tasks: readonly PreparedTask[]): Generator<readonly PreparedT
 }
 
 /** What to throw for an outcome; undefined where the task was accepted. */
-function errorOf({ agentId, taskName }: PreparedTask, outcome: PutOutcome): Error | undefined {
+function errorOf(
+  { agentId, taskName }: PreparedTask,
+  queueName: string,
+  outcome: PutOutcome,
+): Error | undefined {
   switch (outcome.kind) {
     case "accepted":
       return undefined;
     case "conflict":
       return new TaskConflictError(
         `Cannot enqueue task '${taskName}' as ${agentId}: the id is ${
-          outcome.taskName === taskName
-            ? "that of such a task with another context"
-            : `that of '${outcome.taskName}'`
+          conflictOf(outcome, { taskName, queueName })
         }`,
+        { agentId },
+      );
+    case "elsewhere":
+      return new TaskConflictError(
+        `Cannot enqueue task '${taskName}' as ${agentId}: the id is that of such a task in queue '${queueName}' of ` +
+          `another broker that is in use, ${outcome.address}`,
         { agentId },
       );
     case "refused":
@@ -215,6 +225,16 @@ function errorOf({ agentId, taskName }: PreparedTask, outcome: PutOutcome): Erro
     default:
       return outcome satisfies never;
   }
+}
+
+function conflictOf(
+  other: Extract<PutOutcome, { readonly kind: "conflict" }>,
+  { taskName, queueName }: { readonly taskName: string; readonly queueName: string },
+): string {
+  if (other.taskName !== taskName) return `that of '${other.taskName}'`;
+  return other.queue === undefined
+    ? "that of such a task with another context"
+    : `that of such a task in queue '${other.queue}', and this one is for queue '${queueName}'`;
 }
 
 function handleOf<Result>(

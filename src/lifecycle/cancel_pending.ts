@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { KnownBrokers } from "../activity/brokers.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import type { LiveTask } from "../activity/tasks.ts";
 import type { Queue, Whereabouts } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { noteProducer } from "../stores/broker_use.ts";
+import { Brokers } from "./brokers.ts";
 import { takeOut } from "./cancel_task.ts";
 import type { Stores } from "../stores/stores.ts";
 
@@ -70,7 +70,10 @@ export async function cancelPending(
 ): Promise<CancelPendingReport> {
   const { queueName } = options;
   const [store, queue] = await Promise.all([stores.activity(), stores.queue(queueName)]);
-  const brokers = await Brokers.read(stores, { store, queue });
+  await stores.currentBrokerId(queueName);
+  await noteProducer(stores, queueName);
+  // Without an answer of the broker nothing can be told to be abandoned.
+  const brokers = await Brokers.read({ store, queue });
   return options.scope === "queue"
     ? await cancelAll(store, queue, brokers)
     : await cancelAbandoned(store, queue, brokers);
@@ -87,7 +90,7 @@ async function cancelAll(
     let missed = 0;
     otherBrokers = 0;
     for await (const page of livePages(store, queue.name)) {
-      const ids = (await brokers.withoutOthers(page)).map((task) => task.agentId);
+      const ids = (await withoutOthers(brokers, queue, page)).map((task) => task.agentId);
       otherBrokers += page.length - ids.length;
       const done = await store.cancelRows(ids, await queue.nextToken(), { from: "live" });
       await takeOutAll(queue, done);
@@ -107,7 +110,7 @@ async function cancelAbandoned(
   const suspects: LiveTask[] = [];
   let otherBrokers = 0;
   for await (const page of livePages(store, queue.name)) {
-    const ours = await brokers.withoutOthers(page);
+    const ours = await withoutOthers(brokers, queue, page);
     otherBrokers += page.length - ours.length;
     suspects.push(...await abandonedOf(queue, ours));
   }
@@ -128,58 +131,19 @@ async function cancelAbandoned(
   return { canceled, otherBrokers };
 }
 
-/** Tells the tasks of this broker, by whichever of its ids, and of brokers that nobody uses any more, from those of others. */
-class Brokers {
-  readonly #store: ActivityStore;
-  readonly #queue: Queue;
-  readonly #own: ReadonlySet<string>;
-  #known: KnownBrokers;
-
-  private constructor(
-    store: ActivityStore,
-    queue: Queue,
-    own: ReadonlySet<string>,
-    known: KnownBrokers,
-  ) {
-    this.#store = store;
-    this.#queue = queue;
-    this.#own = own;
-    this.#known = known;
-  }
-
-  static async read(
-    stores: Stores,
-    { store, queue }: { readonly store: ActivityStore; readonly queue: Queue },
-  ): Promise<Brokers> {
-    // Without an answer of the broker nothing can be told to be abandoned.
-    const ids = await queue.brokerIds();
-    const own = new Set([await stores.currentBrokerId(queue.name), ...ids]);
-    await noteProducer(stores, queue.name);
-    return new Brokers(store, queue, own, await store.readBrokers(queue.name));
-  }
-
-  /** The tasks without those that another broker in use holds. */
-  async withoutOthers(tasks: readonly LiveTask[]): Promise<readonly LiveTask[]> {
-    const foreign = tasks.filter(({ brokerId }) => brokerId !== null && !this.#own.has(brokerId));
-    if (foreign.length === 0) return tasks;
-    await this.#meet(foreign.flatMap(({ brokerId }) => brokerId ?? []));
-    const inUse = foreign.filter(({ brokerId }) => this.#known.used.has(brokerId ?? ""));
-    // This broker has lost its data and has them again, from clients that know it by its former id.
-    const places = await this.#queue.whereabouts(inUse.map((task) => task.agentId));
-    const others = new Set(inUse.filter((_, index) => places[index] === "unknown"));
-    return tasks.filter((task) => !others.has(task));
-  }
-
-  /**
-   * Nobody has said anything of some brokers: a client of an older version uses them, or one that may not write the
-   * table. They count as used from now on, for as long as any other.
-   */
-  async #meet(ids: readonly string[]): Promise<void> {
-    const unknown = [...new Set(ids)].filter((id) => !this.#known.all.has(id));
-    if (unknown.length === 0) return;
-    await this.#store.noteBrokersSeen(this.#queue.name, unknown);
-    this.#known = await this.#store.readBrokers(this.#queue.name);
-  }
+/** Tasks without those that another broker in use holds. */
+async function withoutOthers(
+  brokers: Brokers,
+  queue: Queue,
+  tasks: readonly LiveTask[],
+): Promise<readonly LiveTask[]> {
+  const used = await brokers.othersInUse(tasks.flatMap(({ brokerId }) => brokerId ?? []));
+  const inUse = tasks.filter(({ brokerId }) => used.has(brokerId ?? ""));
+  if (inUse.length === 0) return tasks;
+  // This broker has lost its data and has them again, from clients that know it by its former id.
+  const places = await queue.whereabouts(inUse.map((task) => task.agentId));
+  const others = new Set(inUse.filter((_, index) => places[index] === "unknown"));
+  return tasks.filter((task) => !others.has(task));
 }
 
 async function abandonedOf(queue: Queue, tasks: readonly LiveTask[]): Promise<LiveTask[]> {

@@ -9,6 +9,7 @@ import { isTerminal } from "../activity/activity.ts";
 import type { RowState } from "../activity/rows.ts";
 import type { ClaimRef } from "../broker/broker.ts";
 import type { Counters } from "../task/counters.ts";
+import { Brokers } from "./brokers.ts";
 import type { TaskStores } from "./task_stores.ts";
 
 /** What a task ends with. */
@@ -80,12 +81,23 @@ export async function endTask(
 export async function settleToRow(
   claim: ClaimRef,
   { status, token }: RowState,
-  { queue, insist = once }: EndParts,
+  parts: EndParts,
 ): Promise<void> {
-  if (isTerminal(status)) return await insist(() => queue.end(claim));
+  const { queue, insist = once } = parts;
+  if (isTerminal(status) || await isElsewhere(claim, parts)) {
+    return await insist(() => queue.end(claim));
+  }
   // The row is newer than the broker: it was restored from an old copy. Its tokens go on above the row's.
   await queue.raiseToken(token);
   await queue.release(claim);
+}
+
+/** Whether the task is another queue's or another broker's: it runs there, and is not to run here too. */
+async function isElsewhere({ id }: ClaimRef, { queue, store }: TaskStores): Promise<boolean> {
+  const row = await store.readRow(id);
+  if (row?.queue !== queue.name) return row !== undefined;
+  if (row.brokerId === null) return false;
+  return (await (await Brokers.read({ queue, store })).elsewhere([row.brokerId])).size > 0;
 }
 
 async function once(call: () => Promise<unknown>): Promise<void> {

@@ -7,11 +7,13 @@
 import { isTerminal } from "../activity/activity.ts";
 import type { NewTaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
-import type { NewTask, Queue } from "../broker/broker.ts";
+import type { NewTask } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { noteProducer } from "../stores/broker_use.ts";
 import type { Stores } from "../stores/stores.ts";
+import { type TakeOver, takeOver } from "./take_over.ts";
+import type { TaskStores } from "./task_stores.ts";
 import { countersOf } from "../task/counters.ts";
 
 /** When a task is due; empty for at once. */
@@ -49,7 +51,9 @@ export type PutOutcome =
   /** It will run, runs, or has run. */
   | { readonly kind: "accepted" }
   /** Its id is another's. */
-  | { readonly kind: "conflict"; readonly taskName: string }
+  | { readonly kind: "conflict"; readonly taskName: string; readonly queue?: string }
+  /** It is such a task, of the same queue of another broker, which is in use. */
+  | { readonly kind: "elsewhere"; readonly address: string }
   /** It will not run. */
   | { readonly kind: "refused"; readonly cause: unknown }
   /** Another transaction has its row in hand, and decides by its end. */
@@ -58,10 +62,9 @@ export type PutOutcome =
   | { readonly kind: "uncertain"; readonly cause: unknown };
 
 /** Where tasks go in. */
-export interface PutTarget {
-  readonly queue: Queue;
+export interface PutTarget extends TaskStores {
+  /** The broker's id, for the rows. */
   readonly brokerId: string;
-  readonly store: ActivityStore;
   /** The time in milliseconds of the Unix epoch, for what is shown. */
   readonly now: () => number;
 }
@@ -85,7 +88,7 @@ export async function putTasks(
   const rows = tasks.map((task) => rowOf(target, task));
   let inserts;
   try {
-    inserts = await target.store.insertTasks(rows);
+    inserts = await insertRows(target, rows);
   } catch (error) {
     return await afterFailedInsert(target.store, tasks, error);
   }
@@ -94,7 +97,7 @@ export async function putTasks(
   for (const [index, task] of tasks.entries()) {
     const insert = inserts[index];
     if (insert === undefined) continue;
-    if (insert.kind === "conflict") outcomes[index] = insert;
+    if (insert.kind === "conflict" || insert.kind === "elsewhere") outcomes[index] = insert;
     else if (insert.kind === "locked") outcomes[index] = { kind: "held", cause: inHand(task) };
     else if (insert.kind === "inserted") pushes.push({ index, task, fresh: true, moved: false });
     else if (insert.status === "queued") {
@@ -106,6 +109,22 @@ export async function putTasks(
   const pushed = await pushTasks(target, pushes);
   for (const [at, { index }] of pushes.entries()) outcomes[index] = pushed[at] ?? ACCEPTED;
   return outcomes;
+}
+
+/** Makes the rows; those that name another broker that is gone become this one's. */
+async function insertRows(
+  target: PutTarget,
+  rows: readonly NewTaskRow[],
+): Promise<readonly TakeOver[]> {
+  const inserts = await target.store.insertTasks(rows);
+  const found = rows.flatMap((row, index) => {
+    const insert = inserts[index];
+    return insert?.kind === "elsewhere" ? [{ row, brokerId: insert.brokerId }] : [];
+  });
+  if (found.length === 0) return inserts as readonly TakeOver[];
+  const taken = await takeOver(found, target);
+  const byId = new Map(found.map(({ row }, index) => [row.agentId, taken[index]]));
+  return inserts.map((insert, index) => byId.get(rows[index]?.agentId ?? "") ?? insert as TakeOver);
 }
 
 function inHand({ agentId }: PreparedTask): ConnectionError {

@@ -37,7 +37,7 @@ async function put(bench: Bench, queue: Queue, each: PreparedTask) {
   const [outcome] = await putTasks({
     queue,
     store: bench.store,
-    brokerId: crypto.randomUUID(),
+    brokerId: await queue.open(),
     now: Date.now,
   }, [
     each,
