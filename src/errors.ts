@@ -226,7 +226,8 @@ export class TaskError extends AgentexecError {
 }
 
 /**
- * An id that the caller brought is already that of a task with another name or context.
+ * An id that the caller brought is already that of a task with another name or context, of another queue, or of another
+ * broker that is in use.
  *
  * @example
  * ```ts
