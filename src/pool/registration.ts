@@ -31,8 +31,6 @@ export interface RegistrationParts {
   readonly listen: (supervisorId: string) => Promise<Unsubscribe>;
   /** Kills a worker and all that it started. */
   readonly killGroup: (pid: number) => Promise<void>;
-  /** Told each second what else the broker says of the queue. */
-  readonly onDiagnostics: (diagnostics: QueueDiagnostics) => void;
   /** Where troubles that come back every second are logged. */
   readonly trouble: TroubleLog;
   /** The last calls are made by it. */
@@ -47,6 +45,7 @@ export class Registration {
   #unsubscribe: Unsubscribe | undefined;
   #starting: Promise<void> | undefined;
   #isRegistered = false;
+  #diagnostics: QueueDiagnostics | undefined;
   #stopRenewing: StopRepeating = () => Promise.resolve();
   #renewal: Promise<void> | undefined;
   #renewAgain = false;
@@ -66,6 +65,11 @@ export class Registration {
   /** What it has of the queue, as it is now: its id, and its lease in milliseconds. */
   get lease(): { readonly supervisorId: string; readonly leaseMs: number } {
     return { supervisorId: this.#id, leaseMs: this.#leaseMs };
+  }
+
+  /** What the last renewal said of the queue; undefined before the first. */
+  get diagnostics(): QueueDiagnostics | undefined {
+    return this.#diagnostics;
   }
 
   /** Registers, so that the first claim of a worker is granted, and goes on by itself. If it rejects, it may be called again. */
@@ -147,7 +151,7 @@ export class Registration {
   }
 
   #apply(renewal: Renewal): void {
-    this.#parts.onDiagnostics(renewal.diagnostics);
+    this.#diagnostics = renewal.diagnostics;
     for (const slot of this.#parts.slots) {
       const workerId = slot.livingId;
       if (workerId === undefined) continue;

@@ -12,7 +12,7 @@ import { supervisorLogger } from "../log/lifecycle.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { notingBrokerUse } from "../maintenance/broker_use.ts";
-import { ForeignEntries } from "../maintenance/foreign_entries.ts";
+import { watchingForeignEntries } from "../maintenance/foreign_entries.ts";
 import { mending } from "../maintenance/mend.ts";
 import type { MaintenanceService } from "../maintenance/service.ts";
 import { sweeping } from "../maintenance/sweep.ts";
@@ -123,7 +123,6 @@ export class Supervisor implements SlotHost {
     const slots = Array.from({ length: parts.numWorkers }, (_, n) => new WorkerSlot(n, this));
     this.#slots = slots;
     const trouble = new TroubleLog(() => this.#log(), () => this.#isAway);
-    const foreign = new ForeignEntries(queue.name, () => this.#log());
     const registration = new Registration({
       pool,
       queue,
@@ -132,7 +131,6 @@ export class Supervisor implements SlotHost {
       leaseMs: parts.leaseMs,
       listen: (supervisorId) => this.#listen(supervisorId),
       killGroup: (pid) => guardian.killGroup(pid),
-      onDiagnostics: (diagnostics) => foreign.look(diagnostics),
       closing: this.#closing,
     });
     this.#registration = registration;
@@ -147,6 +145,7 @@ export class Supervisor implements SlotHost {
     this.#maintenance = [
       sweeping(maintenance),
       mending(maintenance),
+      watchingForeignEntries(maintenance, () => registration.diagnostics),
       notingBrokerUse(maintenance, parts.noteBrokerUse),
     ];
     this.#departures = new Departures({

@@ -2,6 +2,7 @@ import type { Queue } from "../../src/broker/broker.ts";
 import { TroubleLog } from "../../src/log/trouble.ts";
 import { supervisorLogger } from "../../src/log/lifecycle.ts";
 import { notingBrokerUse } from "../../src/maintenance/broker_use.ts";
+import { watchingForeignEntries } from "../../src/maintenance/foreign_entries.ts";
 import { mending } from "../../src/maintenance/mend.ts";
 import { type MaintenanceParts, MaintenanceService } from "../../src/maintenance/service.ts";
 import { sweeping } from "../../src/maintenance/sweep.ts";
@@ -36,7 +37,6 @@ function registrationOf(queue: Queue, told: string[] = []): Registration {
     leaseMs: LEASE_MS,
     listen: () => Promise.resolve(() => Promise.resolve()),
     killGroup: () => Promise.resolve(),
-    onDiagnostics: () => {},
     trouble,
     closing: new ClosingCalls((message) => told.push(message)),
   });
@@ -52,6 +52,8 @@ onBothGrounds(
     const told: string[] = [];
     await stressLifecycle(() => sweeping(parts));
     await stressLifecycle(() => mending(parts));
+    const foreign = { foreign: 1, foreignDropped: 0 };
+    await stressLifecycle(() => watchingForeignEntries(parts, () => foreign));
     await stressLifecycle(() => notingBrokerUse(parts, () => Promise.resolve()));
     await stressLifecycle(() => registrationOf(bench.queue, told));
     assertEquals(told, []);
@@ -74,6 +76,23 @@ onBothGrounds("a registration that has stopped is struck off", async (ground) =>
   assertEquals((await bench.queue.claim(claim)).registered, true);
   await registration.stop();
   assertEquals((await bench.queue.claim(claim)).registered, false);
+});
+
+onBothGrounds("foreign entries are told by one supervisor of their queue", async (ground) => {
+  await using log = await recordLogs();
+  await using stores = await openStores(ground);
+  await using bench = await makeBench(addressesOf(stores));
+  let foreign = 0;
+  const services = [partsOf(bench), partsOf(bench)].map((parts) =>
+    watchingForeignEntries(parts, () => ({ foreign, foreignDropped: 0 }))
+  );
+  const told: number[] = [];
+  for (foreign of [0, 2, 3, 4, 4]) {
+    for (const service of services) await service.runOnce();
+    told.push(log.messages().length);
+  }
+  // Three are not twice two.
+  assertEquals(told, [0, 1, 1, 2, 2]);
 });
 
 onBothGrounds(
