@@ -3,7 +3,7 @@
  * what every implementation promises. Not exported from the package: it may change with any version.
  *
  * Every wait has a deadline, every failure to reach the broker is a `ConnectionError`, and all time is
- * the broker's own.
+ * the broker's own. The numbers that both brokers keep to are in `protocol.ts`.
  *
  * Where the two differ:
  * - SQLite serves the processes of one machine, from a file on a disk of its own; its time is that machine's clock.
@@ -22,32 +22,6 @@
  */
 
 import type { Counters } from "../task/counters.ts";
-
-/** The version of the protocol between processes that share a queue. */
-export const PROTOCOL = 1;
-
-/**
- * The least protocol that a task of today needs, written with each: a version that speaks it may run the task, whatever
- * its producer speaks. What an older version must not miss of a task raises it for the tasks that have it.
- */
-export const TASK_PROTOCOL = 1;
-
-/** How many times a claim may lapse before its task ends as lost. */
-export const LAPSE_LIMIT = 10;
-
-/**
- * For how long the caller of `release` holds a task that is to be canceled, in milliseconds; a later sweep takes it.
- */
-export const CANCEL_HOLD_MS = 5_000;
-
-/** For how long a supervisor is its queue's maintainer after it was told so, in milliseconds. */
-export const MAINTAINER_MS = 15_000;
-
-/**
- * The most bytes of payloads that one claim answers with; a single one may be larger. On a link of 15 Mbit/s an answer of
- * this size just arrives within the deadline of a call.
- */
-export const CLAIM_BYTES = 8 * 1024 * 1024;
 
 /** A broker connection of one process. */
 export interface Broker {
@@ -146,16 +120,16 @@ export interface ClaimRequest {
  * What a fenced call found: it did its work; the claim is another's or ended ("lost"); or the broker
  * knows nothing of the task ("gone": it ended, or the broker lost its data).
  */
-export type Settled = "done" | "lost" | "gone";
+export type SettleOutcome = "done" | "lost" | "gone";
 
 /** The answer of a fenced call that gives a task back. */
 export interface Returned {
   /**
    * What it found. `canceled`: the task is to be canceled, so it did not go back, and nothing was counted. The caller
-   * ends it, row first, then `end`, under the claim's own token. If it does not within {@linkcode CANCEL_HOLD_MS}, the
+   * ends it, row first, then `end`, under the claim's own token. If it does not within `CANCEL_HOLD_MS`, the
    * next sweep takes the claim.
    */
-  readonly outcome: Settled | "canceled";
+  readonly outcome: SettleOutcome | "canceled";
   /** The token for the row's fence: of this transition if it was done, of the claim if it is to be canceled. */
   readonly token: string;
 }
@@ -379,7 +353,7 @@ export interface Queue {
   wait(options: { readonly timeoutMs: number; readonly signal: AbortSignal }): Promise<void>;
   /**
    * Takes tasks, oldest first, a fair share of what waits (⌈waiting ÷ living workers⌉, at least 1), whose payloads have
-   * {@linkcode CLAIM_BYTES} together. What is too much stays where it is, and can be claimed at once.
+   * `CLAIM_BYTES` together. What is too much stays where it is, and can be claimed at once.
    */
   claim(request: ClaimRequest): Promise<ClaimAnswer>;
   /**
@@ -403,7 +377,7 @@ export interface Queue {
     options: { readonly workerId: string; readonly leaseMs: number },
   ): Promise<boolean>;
   /** The task ended, its row is written: forgets it and tells `ended` listeners. Works when Redis is full. */
-  end(claim: ClaimRef): Promise<Settled>;
+  end(claim: ClaimRef): Promise<SettleOutcome>;
   /**
    * Gives the task back: at the head, or with a delay, with or without a charge; unless it is to be canceled. Works when
    * Redis is full.
@@ -437,14 +411,14 @@ export interface Queue {
    * monotonic clock, if the lease has ended by the broker's clock too, or for two leases whatever that says: a clock that
    * is set forward kills nobody, and one that is set back keeps nobody alive. Claims whose supervisor is not registered
    * are taken when their lease has ended. Does nothing until this connection has been unbroken for 5 s, or for one whole
-   * lease where that is shorter, nor for a supervisor that is not registered. From the second lapse on a task waits 2^n s, at most 5 min; past {@linkcode LAPSE_LIMIT} it is exhausted.
+   * lease where that is shorter, nor for a supervisor that is not registered. From the second lapse on a task waits 2^n s, at most 5 min; past `LAPSE_LIMIT` it is exhausted.
    */
   sweep(
     options: { readonly supervisorId: string; readonly leaseMs: number },
   ): Promise<readonly SweptClaim[]>;
   /**
    * Whether this supervisor is its queue's maintainer, of which there is one at a time, for services that need one
-   * runner. The first that asks is it for {@linkcode MAINTAINER_MS}, and each time that it asks again, for as long from
+   * runner. The first that asks is it for `MAINTAINER_MS`, and each time that it asks again, for as long from
    * then; it is no more once it is struck off.
    */
   maintain(supervisorId: string): Promise<boolean>;

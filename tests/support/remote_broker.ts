@@ -17,7 +17,7 @@ import type {
   ReleaseOptions,
   Renewal,
   Returned,
-  Settled,
+  SettleOutcome,
   SubscribeOptions,
   SweptClaim,
   Topic,
@@ -146,7 +146,7 @@ class RemoteQueue implements Queue {
     return this.#call("reassert", claim, options);
   }
 
-  end(claim: ClaimRef): Promise<Settled> {
+  end(claim: ClaimRef): Promise<SettleOutcome> {
     return this.#call("end", claim);
   }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SWEEP_CONTACT_MS } from "../protocol.ts";
 import type { RedisAddress } from "../../addresses.ts";
 import type {
   Claim,
@@ -17,7 +18,7 @@ import type {
   ReleaseOptions,
   Renewal,
   Returned,
-  Settled,
+  SettleOutcome,
   SubscribeOptions,
   SweptClaim,
   Topic,
@@ -30,11 +31,11 @@ import { channelOf } from "./keys.ts";
 import { Mender, type MendOptions } from "./mender.ts";
 import { asNumber } from "./reply.ts";
 import { readBrokerIds } from "./scripts/broker_ids.ts";
-import { cancelTask } from "./scripts/cancel.ts";
+import { cancelOrMark } from "./scripts/cancel.ts";
 import { checkClaims } from "./scripts/check.ts";
 import { claimTasks } from "./scripts/claim.ts";
 import { countDepth } from "./scripts/depth.ts";
-import { strikeSupervisor } from "./scripts/deregister.ts";
+import { deregister } from "./scripts/deregister.ts";
 import { endClaim } from "./scripts/end.ts";
 import { enqueueTasks } from "./scripts/enqueue.ts";
 import { maintainQueue } from "./scripts/maintain.ts";
@@ -44,7 +45,7 @@ import { raiseToken } from "./scripts/raise_token.ts";
 import { sayReady } from "./scripts/ready.ts";
 import { reassertClaim } from "./scripts/reassert.ts";
 import { releaseClaim } from "./scripts/release.ts";
-import { strikeWorker } from "./scripts/remove_worker.ts";
+import { removeWorker } from "./scripts/remove_worker.ts";
 import { renewSupervisor } from "./scripts/renew.ts";
 import { sweepLapsed } from "./scripts/sweep.ts";
 import { takeToken } from "./scripts/token.ts";
@@ -64,12 +65,6 @@ export interface QueueParts {
   /** The connection that listens. */
   readonly subscriptions: Subscriptions;
 }
-
-/**
- * How long contact has to have been unbroken before a claim is swept whose supervisor is not registered: every one that
- * lives is back, and registered again, within 2 s of the broker's own return.
- */
-const SWEEP_CONTACT_MS = 5_000;
 
 /** A queue in Redis. */
 export class RedisQueue implements Queue {
@@ -139,7 +134,7 @@ export class RedisQueue implements Queue {
   }
 
   async cancel(id: string): Promise<"removed" | "requested" | "unknown"> {
-    return await cancelTask(this.#redis, this.name, id);
+    return await cancelOrMark(this.#redis, this.name, id);
   }
 
   async wait(options: WaitOptions): Promise<void> {
@@ -169,7 +164,7 @@ export class RedisQueue implements Queue {
     return await reassertClaim(this.#redis, this.name, { claim, workerId, leaseMs });
   }
 
-  async end({ id, token }: ClaimRef): Promise<Settled> {
+  async end({ id, token }: ClaimRef): Promise<SettleOutcome> {
     return await endClaim(this.#redis, this.name, { id, token });
   }
 
@@ -201,11 +196,11 @@ export class RedisQueue implements Queue {
   }
 
   async removeWorker(workerId: string): Promise<readonly OwnedClaim[]> {
-    return await strikeWorker(this.#redis, this.name, workerId);
+    return await removeWorker(this.#redis, this.name, workerId);
   }
 
   async deregister(supervisorId: string): Promise<void> {
-    await strikeSupervisor(this.#redis, this.name, supervisorId);
+    await deregister(this.#redis, this.name, supervisorId);
   }
 
   async sweep(

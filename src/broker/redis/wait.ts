@@ -4,14 +4,13 @@
  *
  * @module
  */
+import { LONGEST_WAIT_MS } from "../protocol.ts";
 import { monotonicMs, sleep } from "../../clock.ts";
 import type { RedisAddress } from "../../addresses.ts";
 import { ConnectionError } from "../../errors.ts";
 import { Connection } from "./connection.ts";
 import { wakeKey } from "./keys.ts";
 
-/** The longest block: a lost marker costs no more than this. */
-const LONGEST_BLOCK_MS = 5_000;
 /** How long after the block's end the answer may come before the connection is taken for dead. */
 const GRACE_MS = 2_000;
 /** Redis takes a block of 0 for one without end. */
@@ -45,7 +44,7 @@ export class Waiter {
    * @throws {ConnectionError} If waiting cannot help: a refused password, a closed connection.
    */
   async wait({ timeoutMs, signal }: WaitOptions): Promise<void> {
-    const ms = Math.min(timeoutMs, LONGEST_BLOCK_MS);
+    const ms = Math.min(timeoutMs, LONGEST_WAIT_MS);
     if (this.#closed.signal.aborted) {
       throw new ConnectionError(
         `Cannot wait for '${this.#queue}' at ${this.#connection.address}: the connection was closed`,

@@ -3,18 +3,10 @@
  *
  * @module
  */
-import {
-  type Claim,
-  CLAIM_BYTES,
-  type ClaimAnswer,
-  type ClaimRequest,
-  PROTOCOL,
-} from "../broker.ts";
+import { CLAIM_BYTES, DUE_AT_ONCE, PROTOCOL } from "../protocol.ts";
+import type { Claim, ClaimAnswer, ClaimRequest } from "../broker.ts";
 import { hold, place, putBack, QueueNumbers, supervisorOf } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
-
-/** How many due tasks one claim moves into the queue. */
-const PROMOTE = 100;
 
 /** Takes tasks for a worker. */
 export function claimTasks(
@@ -69,7 +61,7 @@ function takeBackLost(
 function promote(transaction: Transaction, numbers: QueueNumbers, queue: string): void {
   const tasks = transaction.all<{ id: string; due: number }>(
     `select id, due from agentexec_broker_task where state = 'delayed' and queue = ? and due <= ?
-    order by due, rowid limit ${PROMOTE}`,
+    order by due, rowid limit ${DUE_AT_ONCE}`,
     queue,
     transaction.now,
   );

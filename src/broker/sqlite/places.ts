@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { PROTOCOL, TASK_PROTOCOL } from "../protocol.ts";
 import type { Counters } from "../../task/counters.ts";
-import { type OwnedClaim, PROTOCOL, TASK_PROTOCOL } from "../broker.ts";
+import type { OwnedClaim } from "../broker.ts";
 import type { Transaction } from "./transaction.ts";
 
 /** A queue's numbers in one operation: read once, written back by `save`. */

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import {
-  CANCEL_HOLD_MS,
-  type Claim,
-  type ClaimRef,
-  type ClaimState,
-  type ReleaseOptions,
-  type Returned,
-  type Settled,
+import { CANCEL_HOLD_MS } from "../protocol.ts";
+import type {
+  Claim,
+  ClaimRef,
+  ClaimState,
+  ReleaseOptions,
+  Returned,
+  SettleOutcome,
 } from "../broker.ts";
 import { channelOf, putMessage } from "./messages.ts";
 import { hold, place, placeNew, putBack, QueueNumbers, supervisorOf, unplace } from "./places.ts";
@@ -33,7 +33,7 @@ function placeOf(transaction: Transaction, queue: string, id: string): PlaceRow 
 }
 
 /** Whether a claim is the caller's; the word that refuses it where it is not. */
-function fence(row: PlaceRow | undefined, { token }: ClaimRef): Settled {
+function fence(row: PlaceRow | undefined, { token }: ClaimRef): SettleOutcome {
   if (row === undefined) return "gone";
   return row.state === "claimed" && String(row.token) === token ? "done" : "lost";
 }
@@ -53,7 +53,7 @@ export function checkClaims(
 }
 
 /** Forgets a task whose row is written, and says that it ended. */
-export function endClaim(transaction: Transaction, queue: string, claim: ClaimRef): Settled {
+export function endClaim(transaction: Transaction, queue: string, claim: ClaimRef): SettleOutcome {
   const settled = fence(placeOf(transaction, queue, claim.id), claim);
   if (settled !== "done") return settled;
   unplace(transaction, { queue, id: claim.id });
@@ -130,7 +130,7 @@ export function reassertClaim(
 }
 
 /** Takes a task out where it waits, or marks it for its worker to stop. */
-export function cancelTask(
+export function cancelOrMark(
   transaction: Transaction,
   queue: string,
   id: string,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { LONGEST_WAIT_MS, SWEEP_CONTACT_MS } from "../protocol.ts";
 import { monotonicMs, sleep } from "../../clock.ts";
 import { ConnectionError } from "../../errors.ts";
 import type {
@@ -18,7 +19,7 @@ import type {
   ReleaseOptions,
   Renewal,
   Returned,
-  Settled,
+  SettleOutcome,
   SubscribeOptions,
   SweptClaim,
   Topic,
@@ -30,27 +31,19 @@ import { RegistrationWatch } from "../registration_watch.ts";
 import type { Changes } from "./changes.ts";
 import { claimTasks, hasWork } from "./claiming.ts";
 import type { DatabaseFile } from "./database_file.ts";
-import { enqueueTasks, openQueue, readBrokerIds } from "./entering.ts";
-import { countDepth, findTasks, unservedMs, type WaitingTask, waitingTasks } from "./looking.ts";
+import { enqueueTasks, openQueue, readBrokerIds } from "./enqueueing.ts";
+import { countDepth, findTasks, unservedMs, type WaitingTask, waitingTasks } from "./inspecting.ts";
 import { channelOf, putMessage, type Subscriptions } from "./messages.ts";
 import { QueueNumbers } from "./places.ts";
-import { cancelTask, checkClaims, endClaim, reassertClaim, releaseClaim } from "./settling.ts";
+import { cancelOrMark, checkClaims, endClaim, reassertClaim, releaseClaim } from "./settling.ts";
 import {
+  deregister,
   maintainQueue,
+  removeWorker,
   renewSupervisor,
   sayReady,
-  strikeSupervisor,
-  strikeWorker,
   sweepLapsed,
 } from "./supervising.ts";
-
-/** The longest wait. */
-const LONGEST_WAIT_MS = 5_000;
-/**
- * How long contact has to have been unbroken before a claim is swept whose supervisor is not registered: every one that
- * lives has registered itself by then.
- */
-const SWEEP_CONTACT_MS = 5_000;
 
 /** What a queue shares with the others of its broker. */
 export interface QueueParts {
@@ -172,7 +165,7 @@ export class SqliteQueue implements Queue {
   async cancel(id: string): Promise<"removed" | "requested" | "unknown"> {
     return await this.#file.write(
       { doing: `cancel a task of '${this.name}'`, durable: true },
-      (transaction) => cancelTask(transaction, this.name, id),
+      (transaction) => cancelOrMark(transaction, this.name, id),
     );
   }
 
@@ -244,7 +237,7 @@ export class SqliteQueue implements Queue {
     );
   }
 
-  async end(claim: ClaimRef): Promise<Settled> {
+  async end(claim: ClaimRef): Promise<SettleOutcome> {
     return await this.#file.write(
       { doing: `end a task of '${this.name}'`, durable: true },
       (transaction) => endClaim(transaction, this.name, claim),
@@ -284,14 +277,14 @@ export class SqliteQueue implements Queue {
   async removeWorker(workerId: string): Promise<readonly OwnedClaim[]> {
     return await this.#file.write(
       { doing: `strike a worker off '${this.name}'` },
-      (transaction) => strikeWorker(transaction, this.name, workerId),
+      (transaction) => removeWorker(transaction, this.name, workerId),
     );
   }
 
   async deregister(supervisorId: string): Promise<void> {
     await this.#file.write(
       { doing: `strike the supervisor off '${this.name}'` },
-      (transaction) => strikeSupervisor(transaction, this.name, supervisorId),
+      (transaction) => deregister(transaction, this.name, supervisorId),
     );
   }
 

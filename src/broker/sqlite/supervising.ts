@@ -4,15 +4,17 @@
  * @module
  */
 import {
+  DEAD_AT_ONCE,
   LAPSE_LIMIT,
+  LAPSED_AT_ONCE,
+  LONGEST_LAPSE_DELAY_MS,
   MAINTAINER_MS,
-  type OwnedClaim,
-  type Renewal,
-  SWEPT,
-  type SweptClaim,
-} from "../broker.ts";
+  READY_MS,
+  REMEMBER_SWEPT_MS,
+} from "../protocol.ts";
+import { type OwnedClaim, type Renewal, SWEPT, type SweptClaim } from "../broker.ts";
 import type { Registration } from "../registration_watch.ts";
-import { noteFormerIds, openQueue } from "./entering.ts";
+import { noteFormerIds, openQueue } from "./enqueueing.ts";
 import {
   CLAIM_COLUMNS,
   type ClaimRow,
@@ -24,15 +26,6 @@ import {
   workersOf,
 } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
-
-/** How long what a ready worker said is kept where no supervisor renews it, in milliseconds. */
-const READY_MS = 60_000;
-const LONGEST_DELAY_MS = 300_000;
-/** For how long a swept supervisor can learn of it, in milliseconds: a laptop that sleeps over night. */
-const REMEMBER_MS = 7 * 86_400_000;
-/** How many supervisors and claims one sweep takes. */
-const SWEEP_SUPERVISORS = 10;
-const SWEEP_CLAIMS = 100;
 
 /** Who renews what. */
 export interface Renewing {
@@ -176,7 +169,7 @@ export function sayReady(
 }
 
 /** Strikes a worker off and answers with the claims it had; they keep its id until each is settled. */
-export function strikeWorker(
+export function removeWorker(
   transaction: Transaction,
   queue: string,
   workerId: string,
@@ -217,7 +210,7 @@ export function maintainQueue(
 }
 
 /** Strikes a supervisor off, with all its workers. What they own stays claimed until its lease ends. */
-export function strikeSupervisor(
+export function deregister(
   transaction: Transaction,
   queue: string,
   supervisorId: string,
@@ -269,7 +262,7 @@ export function sweepLapsed(transaction: Transaction, sweeping: Sweeping): reado
     now,
   );
   if (living === undefined) return [];
-  const others = dead.filter(({ id }) => id !== supervisorId).slice(0, SWEEP_SUPERVISORS);
+  const others = dead.filter(({ id }) => id !== supervisorId).slice(0, DEAD_AT_ONCE);
   // Those of the dead first: then their supervisors are not registered any more.
   const ofDead = others.flatMap((each) => takeSupervisor(transaction, queue, each));
   const rows = [...ofDead, ...lapsedClaims(transaction, queue)];
@@ -284,7 +277,7 @@ export function sweepLapsed(transaction: Transaction, sweeping: Sweeping): reado
   transaction.run(
     "delete from agentexec_broker_supervisor where queue = ? and swept <= ?",
     queue,
-    now - REMEMBER_MS,
+    now - REMEMBER_SWEPT_MS,
   );
   // A claim may have been found both ways.
   const each = new Map(rows.map((row) => [row.id, row]));
@@ -323,7 +316,7 @@ function lapsedClaims(transaction: Transaction, queue: string): readonly ClaimRo
   return transaction.all<ClaimRow>(
     `select ${CLAIM_COLUMNS} from agentexec_broker_task as t
     where state = 'claimed' and queue = ? and lease <= ? and ${IS_NOBODYS}
-    order by lease limit ${SWEEP_CLAIMS}`,
+    order by lease limit ${LAPSED_AT_ONCE}`,
     queue,
     transaction.now,
   );
@@ -347,7 +340,7 @@ function lapse(
     );
   }
   if (!canceled && lapses <= LAPSE_LIMIT) {
-    const delayMs = lapses > 1 ? Math.min(LONGEST_DELAY_MS, 1_000 * 2 ** lapses) : 0;
+    const delayMs = lapses > 1 ? Math.min(LONGEST_LAPSE_DELAY_MS, 1_000 * 2 ** lapses) : 0;
     const token = putBack(transaction, numbers, { queue, id, delayMs });
     return { ...toOwnedClaim({ ...row, token, lapses }), outcome: "returned", delayMs };
   }

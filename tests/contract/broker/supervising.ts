@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LAPSE_LIMIT } from "../../../src/broker/broker.ts";
+import { LAPSE_LIMIT } from "../../../src/broker/protocol.ts";
 import { assertEquals, assertTrue } from "../../support/assert.ts";
 import { waitFor } from "../../support/wait.ts";
 import {

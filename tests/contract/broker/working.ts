@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Claim, CLAIM_BYTES, type Queue } from "../../../src/broker/broker.ts";
+import { CLAIM_BYTES } from "../../../src/broker/protocol.ts";
+import type { Claim, Queue } from "../../../src/broker/broker.ts";
 import { assertEquals, assertTrue } from "../../support/assert.ts";
 import { waitFor, within } from "../../support/wait.ts";
 import {

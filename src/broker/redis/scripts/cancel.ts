@@ -32,7 +32,7 @@ return 'removed'
 ], { flags: "allow-oom" });
 
 /** Takes a task out where it waits, or asks its worker to stop. */
-export async function cancelTask(
+export async function cancelOrMark(
   redis: Commands,
   queue: string,
   id: string,

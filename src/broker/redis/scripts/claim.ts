@@ -3,13 +3,8 @@
  *
  * @module
  */
-import {
-  type Claim,
-  CLAIM_BYTES,
-  type ClaimAnswer,
-  type ClaimRequest,
-  PROTOCOL,
-} from "../../broker.ts";
+import { CLAIM_BYTES, DUE_AT_ONCE, PROTOCOL } from "../../protocol.ts";
+import type { Claim, ClaimAnswer, ClaimRequest } from "../../broker.ts";
 import { asArray, asNumber, asString, type Reply } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING, WRITING } from "./prelude.ts";
@@ -38,7 +33,7 @@ end
 const PROMOTE = `
 -- Due tasks join the queue at its end, in the order in which they became due.
 local function promote()
-  local due = redis.call('ZRANGE', DELAYED, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, 100, 'WITHSCORES')
+  local due = redis.call('ZRANGE', DELAYED, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, ${DUE_AT_ONCE}, 'WITHSCORES')
   for index = 1, #due, 2 do
     local id = due[index]
     local state = task_of(id, 'state')[1]
@@ -55,7 +50,7 @@ end
 
 -- What older versions had to put aside and this one may run comes first: it has waited longest.
 local function take_newer(protocol)
-  local ids = redis.call('ZRANGE', NEWER, '-inf', protocol, 'BYSCORE', 'LIMIT', 0, 100)
+  local ids = redis.call('ZRANGE', NEWER, '-inf', protocol, 'BYSCORE', 'LIMIT', 0, ${DUE_AT_ONCE})
   for index = #ids, 1, -1 do
     local id = ids[index]
     local state = task_of(id, 'state')[1]

@@ -38,7 +38,7 @@ return 1
 ], { flags: "allow-oom" });
 
 /** Strikes a supervisor off, with all its workers. */
-export async function strikeSupervisor(
+export async function deregister(
   redis: Commands,
   queue: string,
   supervisorId: string,

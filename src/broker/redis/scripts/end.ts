@@ -3,13 +3,13 @@
  *
  * @module
  */
-import type { ClaimRef, Settled } from "../../broker.ts";
+import type { ClaimRef, SettleOutcome } from "../../broker.ts";
 import { asWord } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING, WRITING } from "./prelude.ts";
 
 /** What a fenced call may find. */
-export const SETTLED: readonly Settled[] = ["done", "lost", "gone"];
+export const SETTLED: readonly SettleOutcome[] = ["done", "lost", "gone"];
 
 /** Lua that says whether a claim is the caller's: `word, owner`; the word is nil where it is. */
 export const FENCE = `
@@ -44,7 +44,7 @@ export async function endClaim(
   redis: Commands,
   queue: string,
   { id, token }: ClaimRef,
-): Promise<Settled> {
+): Promise<SettleOutcome> {
   return asWord(
     await redis.run(END, { key: queue, args: [id, token], doing: `end a task of '${queue}'` }),
     SETTLED,

@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { PROTOCOL, TASK_PROTOCOL } from "../../protocol.ts";
 import { IncompatibleError } from "../../../errors.ts";
-import { type NewTask, PROTOCOL, TASK_PROTOCOL } from "../../broker.ts";
+import type { NewTask } from "../../broker.ts";
 import { checkNewTask } from "../../checks.ts";
 import { asArray, asString, asWord } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MAINTAINER_MS } from "../../broker.ts";
+import { MAINTAINER_MS } from "../../protocol.ts";
 import { asNumber } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING } from "./prelude.ts";

@@ -3,8 +3,8 @@
  *
  * @module
  */
+import { PROTOCOL } from "../../protocol.ts";
 import { IncompatibleError } from "../../../errors.ts";
-import { PROTOCOL } from "../../broker.ts";
 import { asArray, asString } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING } from "./prelude.ts";

@@ -3,11 +3,9 @@
  *
  * @module
  */
+import { READY_MS } from "../../protocol.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING } from "./prelude.ts";
-
-/** How long it is kept where no supervisor renews it, in milliseconds. */
-export const READY_MS = 60_000;
 
 // KEYS[1]  the queue's list
 // ARGV[1]  workerId   ARGV[2] message   ARGV[3] ms to keep it

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { type Claim, TASK_PROTOCOL } from "../../broker.ts";
+import { TASK_PROTOCOL } from "../../protocol.ts";
+import type { Claim } from "../../broker.ts";
 import { asNumber } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { READING, WRITING } from "./prelude.ts";

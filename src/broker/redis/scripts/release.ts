@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { CANCEL_HOLD_MS, type ClaimRef, type ReleaseOptions, type Returned } from "../../broker.ts";
+import { CANCEL_HOLD_MS } from "../../protocol.ts";
+import type { ClaimRef, ReleaseOptions, Returned } from "../../broker.ts";
 import { asArray, asString, asWord } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { FENCE, SETTLED } from "./end.ts";

@@ -32,7 +32,7 @@ return claims
 ], { flags: "allow-oom" });
 
 /** Strikes a worker off and answers with the claims it had. */
-export async function strikeWorker(
+export async function removeWorker(
   redis: Commands,
   queue: string,
   workerId: string,

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { PROTOCOL, type Renewal, SWEPT } from "../../broker.ts";
+import { PROTOCOL, READY_MS } from "../../protocol.ts";
+import { type Renewal, SWEPT } from "../../broker.ts";
 import { asArray, asNumber, asString, type Reply } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import type { Registration } from "../../registration_watch.ts";
 import { DESCRIBE, REGISTRATION, toOwnedClaim } from "./owned.ts";
 import { READING, WRITING } from "./prelude.ts";
-import { READY_MS } from "./ready.ts";
 
 // KEYS[1]  the queue's list
 // ARGV[1]  supervisorId   ARGV[2] lease, ms   ARGV[3] the broker's id, written where Redis lost it

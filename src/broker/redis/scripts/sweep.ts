@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { LAPSE_LIMIT, type SweptClaim } from "../../broker.ts";
+import {
+  DEAD_AT_ONCE,
+  LAPSE_LIMIT,
+  LAPSED_AT_ONCE,
+  LONGEST_LAPSE_DELAY_MS,
+  REMEMBER_SWEPT_MS,
+} from "../../protocol.ts";
+import type { SweptClaim } from "../../broker.ts";
 import { asArray, asNumber, asWord, type Reply } from "../reply.ts";
 import { type Commands, defineScript } from "../script.ts";
 import { STRIKE_OFF } from "./deregister.ts";
@@ -12,10 +19,6 @@ import { DESCRIBE, REGISTRATION, toOwnedClaim } from "./owned.ts";
 import { READING, WRITING } from "./prelude.ts";
 
 const OUTCOMES = ["returned", "exhausted", "canceled"] as const;
-const LONGEST_DELAY_MS = 300_000;
-const DEAD_AT_ONCE = 10;
-/** For how long a swept supervisor can learn of it, in milliseconds: a laptop that sleeps over night. */
-const REMEMBER_MS = 7 * 86_400_000;
 
 // KEYS[1]  the queue's list
 // ARGV[1]  supervisorId of the sweeper   ARGV[2] lease, ms, of what it has to end itself
@@ -42,7 +45,7 @@ local function lapse(id, owner)
     local lapses = redis.call('HINCRBY', TASK .. id, 'lapses', 1)
     redis.call('HDEL', TASK .. id, 'unknowns', 'unknownSince')
     if lapses > ${LAPSE_LIMIT} then outcome = 'exhausted' end
-    if lapses > 1 then delay = math.min(${LONGEST_DELAY_MS}, 1000 * 2 ^ lapses) end
+    if lapses > 1 then delay = math.min(${LONGEST_LAPSE_DELAY_MS}, 1000 * 2 ^ lapses) end
   end
   if outcome == 'returned' then
     put_back(id, owner, delay)
@@ -78,7 +81,7 @@ for at = 3, #ARGV, 2 do
     lapse_all(OWNER .. supervisor, supervisor)
   end
 end
-redis.call('ZREMRANGEBYSCORE', SWEPT, '-inf', whole(NOW - ${REMEMBER_MS}))
+redis.call('ZREMRANGEBYSCORE', SWEPT, '-inf', whole(NOW - ${REMEMBER_SWEPT_MS}))
 
 -- A claim of a registered supervisor is renewed, or taken together with it, and so its lease alone says nothing.
 local function is_kept(id, owner)
@@ -87,7 +90,7 @@ local function is_kept(id, owner)
   return redis.call('HEXISTS', WORKERS, owner) == 1 or redis.call('SISMEMBER', OWNER .. supervisor, id) == 1
 end
 
-for _, id in ipairs(redis.call('ZRANGE', CLAIMS, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, 100)) do
+for _, id in ipairs(redis.call('ZRANGE', CLAIMS, '-inf', whole(NOW), 'BYSCORE', 'LIMIT', 0, ${LAPSED_AT_ONCE})) do
   local claim = describe(id)
   if claim then
     if not is_kept(id, claim[3]) then lapse(id, claim[3]) end

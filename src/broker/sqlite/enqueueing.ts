@@ -3,8 +3,9 @@
  *
  * @module
  */
+import { PROTOCOL } from "../protocol.ts";
 import { IncompatibleError } from "../../errors.ts";
-import { type NewTask, PROTOCOL } from "../broker.ts";
+import type { NewTask } from "../broker.ts";
 import { checkNewTask } from "../checks.ts";
 import { makeQueue, type Place, placeNew, QueueNumbers } from "./places.ts";
 import type { Transaction } from "./transaction.ts";
