@@ -6,7 +6,7 @@
 import { isTerminal } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { Claim } from "../broker/broker.ts";
-import { workerLogger } from "../log/lifecycle.ts";
+import { workerLogger } from "../log/loggers.ts";
 import { countersOf } from "../task/counters.ts";
 import { ROWS_AT_ONCE, type TaskStores } from "./task_stores.ts";
 

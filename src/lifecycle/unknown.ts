@@ -5,7 +5,7 @@
  */
 import type { Claim } from "../broker/broker.ts";
 import { backoff } from "../clock.ts";
-import { workerLogger } from "../log/lifecycle.ts";
+import { workerLogger } from "../log/loggers.ts";
 import { listClosest } from "../task/closest.ts";
 import { endTask } from "./end.ts";
 import { giveBack } from "./give_back.ts";

@@ -7,7 +7,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { Console } from "node:console";
 import { Writable } from "node:stream";
 import { type Config, configure, type LogLevel } from "@logtape/logtape";
-import { emitLine, workerLogger } from "./lifecycle.ts";
+import { emitLine, workerLogger } from "./loggers.ts";
 import type { LogPublisher } from "./publisher.ts";
 import { inspectSafely } from "./values.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { ContactListener } from "../contact.ts";
-import type { LineLogger } from "./lifecycle.ts";
+import type { LineLogger } from "./loggers.ts";
 
 /** Logs when the store of an address goes away, and when it is back. */
 export function contactLog(address: string, logger: () => LineLogger): ContactListener {

@@ -5,7 +5,7 @@
  */
 import { backoff, monotonicMs } from "../clock.ts";
 import { isOutage } from "../contact.ts";
-import type { LineLogger } from "./lifecycle.ts";
+import type { LineLogger } from "./loggers.ts";
 
 /** How long after a line the same trouble is logged again; it doubles each time. */
 const SAY_AGAIN = { firstMs: 5_000, mostMs: 300_000, exact: true };

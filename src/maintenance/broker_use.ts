@@ -4,7 +4,7 @@
  * @module
  */
 import { aborted } from "../clock.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import { SAY_EVERY_MS } from "../stores/broker_use.ts";
 import { type MaintenanceParts, MaintenanceService } from "./service.ts";
 

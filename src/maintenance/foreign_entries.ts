@@ -5,7 +5,7 @@
  */
 import type { QueueDiagnostics } from "../broker/broker.ts";
 import { monotonicMs } from "../clock.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import { type MaintenanceParts, MaintenanceService } from "./service.ts";
 
 /** A few more are not worth another line before this has passed. */

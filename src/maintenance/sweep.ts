@@ -6,7 +6,7 @@
 import type { SweptClaim } from "../broker/broker.ts";
 import { settlesWithin } from "../clock.ts";
 import { lapseTask, lostMessage } from "../lifecycle/lapse.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import { type MaintenanceParts, MaintenanceService } from "./service.ts";
 
 /** How long a sweep waits for its records to be written, before it leaves them to themselves. */

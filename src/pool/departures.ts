@@ -8,7 +8,7 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { Queue } from "../broker/broker.ts";
 import { aborted, settlesWithin, sleep } from "../clock.ts";
 import { type Departure, settleWorker } from "../lifecycle/settle_worker.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import type { LogRelay } from "../log/relay.ts";
 import type { TroubleLog } from "../log/trouble.ts";
 import { type ExitCause, uncaughtFrom } from "../process/exit_cause.ts";

@@ -9,7 +9,7 @@ import { type Duration, toMilliseconds } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";
 import { contactLog } from "../log/contact_log.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import {
   beforeSupervising,
   provideWorkerLoop,

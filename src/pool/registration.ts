@@ -8,7 +8,7 @@
 import { v7 as uuid } from "uuid";
 import type { Queue, QueueDiagnostics, Renewal, Unsubscribe } from "../broker/broker.ts";
 import { repeat, type StopRepeating } from "../clock.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import type { TroubleLog } from "../log/trouble.ts";
 import { ClosingCalls } from "./closing.ts";
 import type { WorkerSlot } from "./worker_slot.ts";

@@ -11,7 +11,7 @@ import { showBroker, showDatabase } from "../addresses.ts";
 import { activityMessages } from "../config.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";
 import { contactLog } from "../log/contact_log.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import { declaredPools } from "../task/declared.ts";
 import type { Interrupted, Task } from "../task/definition.ts";
 import { refuseMissingRights } from "./missing_rights.ts";

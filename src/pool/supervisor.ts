@@ -8,7 +8,7 @@ import type { Queue, Unsubscribe } from "../broker/broker.ts";
 import { aborted, monotonicMs, settlesWithin, sleep } from "../clock.ts";
 import type { Contact } from "../contact.ts";
 import { StartError } from "../errors.ts";
-import { supervisorLogger } from "../log/lifecycle.ts";
+import { supervisorLogger } from "../log/loggers.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import { LogRelay } from "../log/relay.ts";
 import { notingBrokerUse } from "../maintenance/broker_use.ts";

@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { getConfig } from "@logtape/logtape";
-import { emitLine } from "../log/lifecycle.ts";
+import { emitLine } from "../log/loggers.ts";
 
 /** Through LogTape where the program configured it, else as the runtime shows warnings, on standard error. */
 export function warn(text: string): void {

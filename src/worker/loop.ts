@@ -9,7 +9,7 @@ import { repeat, sleep } from "../clock.ts";
 import { reassertClaim, restoreOrphans } from "../lifecycle/restore.ts";
 import { postponeRun } from "../lifecycle/run.ts";
 import { settleUnknown } from "../lifecycle/unknown.ts";
-import { workerLogger } from "../log/lifecycle.ts";
+import { workerLogger } from "../log/loggers.ts";
 import { TroubleLog } from "../log/trouble.ts";
 import type { Task } from "../task/definition.ts";
 import { Run, type RunEnvironment } from "./run.ts";

@@ -8,7 +8,7 @@ import type { ActivityMessages } from "../config.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { beginRun, endRun, type RunParts } from "../lifecycle/run.ts";
-import { taskLog, taskLogger } from "../log/lifecycle.ts";
+import { taskLog, taskLogger } from "../log/loggers.ts";
 import { explainDenied } from "../process/scope.ts";
 import { decodeContext, encodeResult } from "../task/codec.ts";
 import type { Database, TaskRun } from "../task/context.ts";

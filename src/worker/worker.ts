@@ -16,7 +16,7 @@ import { keepTrying } from "../stores/keep_trying.ts";
 import { orphanRun } from "../lifecycle/run.ts";
 import { contactLog } from "../log/contact_log.ts";
 import { captureConsole, takeOverLogging } from "../log/capture.ts";
-import { workerLogger } from "../log/lifecycle.ts";
+import { workerLogger } from "../log/loggers.ts";
 import { LogPublisher } from "../log/publisher.ts";
 import {
   type BootRecord,

@@ -1,7 +1,7 @@
 import { configureSync, getConfig, getLogger, type LogRecord, resetSync } from "@logtape/logtape";
 import fc from "fast-check";
 import { consoleSink, ensureDefaultConfig } from "../../src/log/console_sink.ts";
-import { supervisorLogger } from "../../src/log/lifecycle.ts";
+import { supervisorLogger } from "../../src/log/loggers.ts";
 import { LogRelay } from "../../src/log/relay.ts";
 import { declaredPools, declarePool } from "../../src/task/declared.ts";
 import { assertEquals, assertMatch, assertTrue } from "../support/assert.ts";

@@ -1,6 +1,6 @@
 import type { Queue } from "../../src/broker/broker.ts";
 import { TroubleLog } from "../../src/log/trouble.ts";
-import { supervisorLogger } from "../../src/log/lifecycle.ts";
+import { supervisorLogger } from "../../src/log/loggers.ts";
 import { notingBrokerUse } from "../../src/maintenance/broker_use.ts";
 import { watchingForeignEntries } from "../../src/maintenance/foreign_entries.ts";
 import { mending } from "../../src/maintenance/mend.ts";

@@ -65,7 +65,7 @@ Deno.test("import-direction refuses imports upward, sideways and of the package 
   ]);
   assertBreaks("import-direction", "src/broker/broker.ts", [
     `import { x } from "../activity/store.ts";`,
-    `import { x } from "../log/lifecycle.ts";`,
+    `import { x } from "../log/loggers.ts";`,
     `import { Kysely } from "kysely";`,
   ]);
   assertBreaks("import-direction", "src/broker/redis/failure.ts", [

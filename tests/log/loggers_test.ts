@@ -1,4 +1,4 @@
-import { supervisorLogger, taskLog, taskLogger, workerLogger } from "../../src/log/lifecycle.ts";
+import { supervisorLogger, taskLog, taskLogger, workerLogger } from "../../src/log/loggers.ts";
 import { assertEquals } from "../support/assert.ts";
 import { collectRecords } from "./support.ts";
 

@@ -32,7 +32,7 @@ export interface LineLogger {
 }
 
 /** What a line of literal text is made of. */
-export interface Line {
+export interface LogLine {
   /** The category. */
   readonly category: readonly string[];
   /** The level. */
@@ -46,7 +46,7 @@ export interface Line {
 }
 
 /** Writes one line of literal text. */
-export function emitLine({ category, level, text, properties, prefix }: Line): void {
+export function emitLine({ category, level, text, properties, prefix }: LogLine): void {
   // With a category of its own the record goes to the sinks as it is. Without, LogTape builds a copy from property
   // descriptors, which costs more than all the rest of a record's way (measured: 6 µs).
   const record: LogRecord = {
