@@ -55,6 +55,29 @@ export function readOptions<Table extends OptionTable>(
   return settings as Settings<Table>;
 }
 
+/**
+ * Refuses anything but an object of known options: a misspelt one would otherwise be ignored in silence.
+ *
+ * @param doing What the call does, as errors say it: `list activities`.
+ * @param options What the caller gave.
+ * @param allowed The names of the options.
+ * @throws {TypeError} If it is no object, or holds another name.
+ */
+export function checkOptions(doing: string, options: object, allowed: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new TypeError(
+      `Cannot ${doing}: the options must be an object, current value is ${kindOf(options)}`,
+    );
+  }
+  const unknown = Object.keys(options).find((key) => !allowed.includes(key));
+  if (unknown === undefined) return;
+  throw new TypeError(
+    `Cannot ${doing}: unknown option '${unknown}', expected ${
+      allowed.length === 1 ? allowed[0] : `one of ${allowed.join(", ")}`
+    }`,
+  );
+}
+
 /** Of settings, those of the options of a table. */
 export function pickSettings<Table extends OptionTable>(
   table: Table,

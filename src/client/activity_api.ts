@@ -16,12 +16,12 @@ import {
 } from "../activity/activity.ts";
 import type { ActivityStore } from "../activity/store.ts";
 import { checkName } from "../config.ts";
+import { checkOptions } from "../options.ts";
 import { beforeActing } from "../program/role.ts";
 import { kindOf, show } from "../show.ts";
 import { type CodecLimits, encodeMetadata } from "../task/codec.ts";
 import { PROGRESS_OPTIONS, type ProgressOptions } from "../task/context.ts";
 import { checkDate } from "../task/dates.ts";
-import { checkOptions } from "../task/known_options.ts";
 import { checkAgentId } from "./enqueue_options.ts";
 import type { Stores } from "../stores/stores.ts";
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { v5 } from "uuid";
+import { checkOptions } from "../options.ts";
 import { kindOf } from "../show.ts";
-import { checkOptions } from "../task/known_options.ts";
 import { checkAgentId } from "./enqueue_options.ts";
 
 /** The namespace of keys, made at random for this library. It never changes: ids would. */

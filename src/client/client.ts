@@ -8,6 +8,7 @@ import { checkMetadataFilter } from "../activity/filters.ts";
 import type { ActivityDatabase } from "../activity/schema.ts";
 import type { Depth } from "../broker/broker.ts";
 import { checkName, CONF } from "../config.ts";
+import { checkOptions } from "../options.ts";
 import { beforeActing, beforeSupervising, workerConnections } from "../program/role.ts";
 import type { ContextSchema } from "../task/context.ts";
 import { currentTaskOrUndefined } from "../task/current.ts";
@@ -18,7 +19,6 @@ import {
   type ResultOf,
   type TaskDefinition,
 } from "../task/definition.ts";
-import { checkOptions } from "../task/known_options.ts";
 import { type ActivityApi, activityApi } from "./activity_api.ts";
 import { type CancelOutcome, cancelTask } from "../lifecycle/cancel_task.ts";
 import {

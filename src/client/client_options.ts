@@ -7,6 +7,7 @@ import { parseBrokerUrl, parseDatabaseUrl } from "../addresses.ts";
 import { checkTablePrefix, CONF } from "../config.ts";
 import {
   address,
+  checkOptions,
   count,
   listOf,
   nameOf,
@@ -19,7 +20,6 @@ import {
 import { STANDARD_MAX_BYTES, WORKER_OPTIONS } from "../process/worker_options.ts";
 import { role } from "../program/role.ts";
 import type { Database } from "../task/context.ts";
-import { checkOptions } from "../task/known_options.ts";
 
 /**
  * The options of a {@linkcode Client}. Each beats the environment, which beats the default.

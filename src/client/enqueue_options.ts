@@ -6,10 +6,10 @@
 import { v7 } from "uuid";
 import { type Duration, toMilliseconds } from "../clock.ts";
 import type { Due, TaskId } from "../lifecycle/put_tasks.ts";
+import { checkOptions } from "../options.ts";
 import { kindOf } from "../show.ts";
 import { isAgentId } from "../task/agent_id.ts";
 import { checkDate } from "../task/dates.ts";
-import { checkOptions } from "../task/known_options.ts";
 
 /**
  * What may be said with one task that is enqueued.

@@ -3,8 +3,8 @@
  *
  * @module
  */
+import { checkOptions } from "../options.ts";
 import { kindOf } from "../show.ts";
-import { checkOptions } from "../task/known_options.ts";
 import { checkSignal } from "../task/signals.ts";
 import { type TaskHandle, type TaskWaitOptions, WAIT_OPTIONS } from "./handle.ts";
 

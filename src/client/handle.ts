@@ -18,10 +18,10 @@ import {
   TaskCanceledError,
   TaskFailedError,
 } from "../errors.ts";
+import { checkOptions } from "../options.ts";
 import { beforeActing } from "../program/role.ts";
 import { decodeResult } from "../task/codec.ts";
 import type { TaskDefinition } from "../task/definition.ts";
-import { checkOptions } from "../task/known_options.ts";
 import { checkSignal } from "../task/signals.ts";
 import { type CancelOutcome, cancelTask } from "../lifecycle/cancel_task.ts";
 import type { Stores } from "../stores/stores.ts";

@@ -10,6 +10,7 @@ import { AgentexecError } from "../errors.ts";
 import { ensureDefaultConfig } from "../log/console_sink.ts";
 import { contactLog } from "../log/contact_log.ts";
 import { supervisorLogger } from "../log/loggers.ts";
+import { checkOptions } from "../options.ts";
 import {
   beforeSupervising,
   provideWorkerLoop,
@@ -31,7 +32,6 @@ import {
   type TaskOptions,
 } from "../task/definition.ts";
 import { checkHandler } from "../task/handler.ts";
-import { checkOptions } from "../task/known_options.ts";
 import { listenForDenied, stopListeningForDenied } from "./import_hint.ts";
 import { POOL_TABLE, type PoolOptions, type PoolSettings, readPoolOptions } from "./options.ts";
 import { refuseMissingDatabaseRights } from "./missing_rights.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import { checkName } from "../config.ts";
+import { checkOptions } from "../options.ts";
 import { kindOf } from "../show.ts";
 import type { ContextSchema, TaskRun } from "./context.ts";
-import { checkOptions } from "./known_options.ts";
 import { schemaProblem } from "./schema.ts";
 
 /**

@@ -6,11 +6,11 @@
 import { types } from "node:util";
 import { wallClockMs } from "../clock.ts";
 import { AgentexecError } from "../errors.ts";
+import { checkOptions } from "../options.ts";
 import { Pool } from "../pool/pool.ts";
 import { workerConnections } from "../program/role.ts";
 import { kindOf } from "../show.ts";
 import type { TaskDefinition } from "../task/definition.ts";
-import { checkOptions } from "../task/known_options.ts";
 import type { TestPoolOptions, TestPoolRunOptions } from "./test_pool.ts";
 
 /** How many runs are too many where nothing else is said. */

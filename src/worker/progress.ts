@@ -9,8 +9,8 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Queue } from "../broker/broker.ts";
 import { after, sleep, TimeSlice } from "../clock.ts";
 import { isOutage } from "../contact.ts";
+import { checkOptions } from "../options.ts";
 import { PROGRESS_OPTIONS, type ProgressOptions, type TaskActivity } from "../task/context.ts";
-import { checkOptions } from "../task/known_options.ts";
 import { sanitizeText } from "../task/text.ts";
 
 const KEEP_EVERY_MS = 250;
