@@ -27,7 +27,7 @@ import {
   type CancelScope,
 } from "../lifecycle/cancel_pending.ts";
 import { type ClientOptions, type ClientSettings, readClientOptions } from "./client_options.ts";
-import { enqueueMany, enqueueOne, type WhatToEnqueue } from "./enqueue.ts";
+import { enqueueMany, enqueueOne, type EnqueueTarget } from "./enqueue.ts";
 import { checkAgentId, type EnqueueManyOptions, type EnqueueOptions } from "./enqueue_options.ts";
 import { type TaskHandle, taskHandle, type TaskHandleOptions } from "./handle.ts";
 import { readResults, type TaskResult } from "./results.ts";
@@ -177,7 +177,7 @@ export class Client {
    * @param name The task's name.
    * @param context What its handler gets.
    * @param options Its id, metadata, and when it is due.
-   * @returns The hold on the task.
+   * @returns The handle of the task.
    * @throws {ValidationError} If the context or the metadata is no JSON, cannot be stored, or is too large.
    * @throws {TaskConflictError} If the id is that of another task.
    * @throws {EnqueueError} If it was not accepted: it will not run.
@@ -190,7 +190,7 @@ export class Client {
    * @param definition The task.
    * @param context Nothing.
    * @param options Its id, metadata, and when it is due.
-   * @returns The hold on the task.
+   * @returns The handle of the task.
    */
   enqueue<Result extends ContextSchema | NoSchema>(
     definition: TaskDefinition<NoSchema, Result>,
@@ -205,7 +205,7 @@ export class Client {
    * @param definition The task.
    * @param context What its handler gets, as its schema's input.
    * @param options Its id, metadata, and when it is due.
-   * @returns The hold on the task.
+   * @returns The handle of the task.
    * @throws {ValidationError} If the schema refuses the context, or it or the metadata is no JSON, cannot be
    *   stored, or is too large.
    * @throws {TaskConflictError} If the id is that of another task.
@@ -223,7 +223,7 @@ export class Client {
     options: EnqueueOptions = {},
   ): Promise<TaskHandle> {
     await beforeActing();
-    return await enqueueOne(this.#stores, { ...this.#what(task), context, options });
+    return await enqueueOne(this.#stores, { ...this.#targetOf(task), context, options });
   }
 
   /**
@@ -232,7 +232,7 @@ export class Client {
    * @param definition The task.
    * @param contexts What each handler gets.
    * @param options Their ids, and what holds for all: metadata, and when they are due.
-   * @returns The holds on the tasks, in the order of the contexts.
+   * @returns The handles of the tasks, in the order of the contexts.
    * @throws {ValidationError} If one context does not pass; none is put in then.
    * @throws {EnqueueManyError} If some were not accepted; it lists which were and which were not.
    *
@@ -256,12 +256,12 @@ export class Client {
     options: EnqueueManyOptions = {},
   ): Promise<readonly TaskHandle<ResultOf<Result>>[]> {
     await beforeActing();
-    const what = this.#what(definition as TaskDefinition);
-    return await enqueueMany(this.#stores, { ...what, contexts, options });
+    const target = this.#targetOf(definition as TaskDefinition);
+    return await enqueueMany(this.#stores, { ...target, contexts, options });
   }
 
   /**
-   * The hold on a task that is known by its id, in any process. Asks nobody whether there is one.
+   * A handle to a task by its id, in any process. Does not check that the task exists.
    *
    * @param definition The task's definition; or its name, then the result is what JSON gives.
    * @param agentId The task's id.
@@ -285,7 +285,7 @@ export class Client {
     options?: TaskHandleOptions,
   ): TaskHandle<ResultOf<Result>>;
   /**
-   * The hold on a task that is known by its name and id alone.
+   * A handle to a task by its name and id alone.
    *
    * @param name The task's name.
    * @param agentId The task's id.
@@ -300,7 +300,7 @@ export class Client {
     checkOptions("give a handle", options, ["metadata"]);
     const { metadata } = options;
     if (metadata !== undefined) checkMetadataFilter(metadata);
-    const { taskName, queueName, definition } = this.#what(task);
+    const { taskName, queueName, definition } = this.#targetOf(task);
     // A copy: what the caller does with its object later changes nobody's rights.
     const ref = {
       agentId: checkAgentId(agentId),
@@ -404,7 +404,7 @@ export class Client {
     return { maxBytes: this.#settings.maxContextBytes };
   }
 
-  #what(task: string | TaskDefinition): WhatToEnqueue {
+  #targetOf(task: string | TaskDefinition): EnqueueTarget {
     const limits = this.#limits;
     if (typeof task === "string") {
       checkName(task, "task");

@@ -35,7 +35,7 @@ import type { Stores } from "../stores/stores.ts";
 import { warnOfUnserved } from "./unserved.ts";
 
 /** Which task, and where it goes. */
-export interface WhatToEnqueue {
+export interface EnqueueTarget {
   /** Its name. */
   readonly taskName: string;
   /** Its queue. */
@@ -49,7 +49,7 @@ export interface WhatToEnqueue {
 /** Puts one task in. */
 export async function enqueueOne(
   stores: Stores,
-  request: WhatToEnqueue & { readonly context: unknown; readonly options: EnqueueOptions },
+  request: EnqueueTarget & { readonly context: unknown; readonly options: EnqueueOptions },
 ): Promise<TaskHandle> {
   const { context, options, limits } = request;
   const task: PreparedTask = {
@@ -84,7 +84,7 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 /** Puts many tasks in. */
 export async function enqueueMany<Result>(
   stores: Stores,
-  request: WhatToEnqueue & {
+  request: EnqueueTarget & {
     readonly contexts: readonly unknown[];
     readonly options: EnqueueManyOptions;
   },
@@ -130,7 +130,7 @@ export async function enqueueMany<Result>(
 }
 
 async function prepareMany(
-  request: WhatToEnqueue & {
+  request: EnqueueTarget & {
     readonly contexts: readonly unknown[];
     readonly options: EnqueueManyOptions;
   },
@@ -159,7 +159,7 @@ async function prepareMany(
 }
 
 async function encode(
-  { definition, taskName, limits }: WhatToEnqueue,
+  { definition, taskName, limits }: EnqueueTarget,
   context: unknown,
   index?: number,
 ): Promise<string> {
@@ -239,7 +239,7 @@ function conflictOf(
 
 function handleOf<Result>(
   stores: Stores,
-  { taskName, queueName, definition }: WhatToEnqueue,
+  { taskName, queueName, definition }: EnqueueTarget,
   agentId: string,
 ): TaskHandle<Result> {
   return taskHandle(stores, { agentId, taskName, queueName }, definition);

@@ -1,5 +1,5 @@
 /**
- * The hold on one task: how far it is, its result, its end.
+ * The handle of one task: its progress, its result, its end.
  *
  * @module
  */
@@ -137,7 +137,7 @@ export interface TaskProgress {
 export type TaskEndStatus = "complete" | "error" | "canceled";
 
 /**
- * The hold on one task, in any process: how far it is, what came of it. Given by `enqueue`, or for a
+ * A handle to one task, in any process: its progress and its outcome. Given by `enqueue`, or for a
  * known id by `handle`.
  *
  * @example Wait for the result

@@ -23,8 +23,8 @@ export interface TaskRef {
   readonly metadata?: MetadataFilter | undefined;
 }
 
-/** What is seen of a task: its row, or a message of its worker. */
-export type Seen =
+/** News of a task: its row, or a message of its worker. */
+export type TaskUpdate =
   | { readonly kind: "row"; readonly row: TaskRow }
   | { readonly kind: "progress"; readonly progress: Progress };
 
@@ -83,7 +83,7 @@ export async function* watchTask(
   stores: Stores,
   ref: TaskRef,
   options: WatchTaskOptions,
-): AsyncGenerator<Seen, void, undefined> {
+): AsyncGenerator<TaskUpdate, void, undefined> {
   const { signal } = options;
   const reader = new PatientReader(stores, ref);
   // Its queue, and perhaps that it is over already: then there is nothing to listen to.
@@ -91,30 +91,30 @@ export async function* watchTask(
   if (first === undefined) return;
   yield { kind: "row", row: first };
   if (isTerminal(first.status)) return;
-  const line = new Line(stores, { ...ref, queueName: first.queue ?? ref.queueName }, options);
+  const feed = new TaskFeed(stores, { ...ref, queueName: first.queue ?? ref.queueName }, options);
   try {
     while (!signal.aborted) {
-      await line.listen();
-      line.readNow();
+      await feed.listen();
+      feed.readNow();
       const row = await reader.read();
       if (signal.aborted) return;
       if (row !== undefined) {
         yield { kind: "row", row };
         if (isTerminal(row.status)) return;
       }
-      let readAt = monotonicMs() + line.readEveryMs;
-      while (!line.mustRead() && monotonicMs() < readAt) {
-        await line.wait(readAt - monotonicMs());
+      let readAt = monotonicMs() + feed.readEveryMs;
+      while (!feed.mustRead() && monotonicMs() < readAt) {
+        await feed.wait(readAt - monotonicMs());
         if (signal.aborted) return;
-        for (const progress of line.take()) {
+        for (const progress of feed.take()) {
           yield { kind: "progress", progress };
           // The row keeps one message in 250 ms: right after a message it would show an older one.
-          readAt = monotonicMs() + line.readEveryMs;
+          readAt = monotonicMs() + feed.readEveryMs;
         }
       }
     }
   } finally {
-    await line.close();
+    await feed.close();
   }
 }
 
@@ -155,8 +155,8 @@ function refuseEnded(session: AbortSignal, { agentId, taskName }: TaskRef): void
   );
 }
 
-/** What is heard of one task. */
-class Line {
+/** What the workers publish about one task, and when to read its row in spite of it. */
+class TaskFeed {
   readonly #stores: Stores;
   readonly #ref: TaskRef;
   readonly #options: WatchTaskOptions;

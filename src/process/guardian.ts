@@ -82,7 +82,7 @@ const RESTART_MOST_MS = 30_000;
 /** A guardian that lived this long did its work. */
 const LIVED_MS = 5_000;
 
-/** A supervisor's hold on its guardian. */
+/** The guardian of a supervisor, as the supervisor reaches it. */
 export class Guardian {
   readonly #options: GuardianOptions;
   readonly #held = new Map<number, GroupLeader>();

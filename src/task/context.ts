@@ -78,7 +78,7 @@ export interface ProgressOptions {
 export const PROGRESS_OPTIONS: readonly (keyof ProgressOptions)[] = ["percentage"];
 
 /**
- * A handler's hold on its own task's activity. Every write carries the run's token.
+ * A handle to the activity of the handler's own task. Every write carries the run's token.
  *
  * @example
  * ```ts
@@ -154,7 +154,7 @@ export interface TaskRun<Context = unknown> {
    * Aborts when the run is lost, canceled, or its supervisor died. A graceful stop does not abort it.
    */
   readonly signal: AbortSignal;
-  /** The hold on the task's own activity. */
+  /** The handle to the task's own activity. */
   readonly activity: TaskActivity;
   /** A logger of this run. */
   readonly log: TaskLog;

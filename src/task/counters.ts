@@ -1,10 +1,10 @@
 /**
- * How often what happened to a task: the one list of it, from which rows, claims and new tasks take theirs.
+ * How many times each event happened to a task: the one list, from which rows, claims and new tasks take theirs.
  *
  * @module
  */
 
-/** How often what happened to a task. */
+/** How many times each event happened to a task. */
 export interface Counters {
   /** Claims so far; the number of the present run. */
   readonly attempt: number;
