@@ -6,7 +6,7 @@
  */
 import { AgentexecError, ConnectionError, MigrationError } from "../errors.ts";
 import { isDenied } from "../program/permissions.ts";
-import { sqliteCodeOf } from "../sqlite/sqlite.ts";
+import { sqliteCodeOf } from "../sqlite/codes.ts";
 
 /** What to do about an error. */
 export type Failure =

@@ -6,7 +6,7 @@
  * @module
  */
 import { CompiledQuery, type QueryResult } from "kysely";
-import { loadSqlite } from "../sqlite/sqlite.ts";
+import { loadSqlite } from "../sqlite/load.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 import { mayWrite } from "./sqlite_statements.ts";
 

@@ -15,20 +15,17 @@ import {
   SqliteDriver,
   type TransactionSettings,
 } from "kysely";
-import type { DatabaseSync } from "node:sqlite";
-import { backoff, monotonicMs, sleep } from "../clock.ts";
-import { ConnectionError, TransactionConflictError } from "../errors.ts";
-import { CUT_OFF, loadSqlite, OpenedFile, SQLITE_BUSY, sqliteCodeOf } from "../sqlite/sqlite.ts";
+import { monotonicMs, sleep } from "../clock.ts";
+import { TransactionConflictError } from "../errors.ts";
+import { isBusy, SQLITE_BUSY_SNAPSHOT, sqliteCodeOf } from "../sqlite/codes.ts";
+import { loadSqlite } from "../sqlite/load.ts";
+import { openSqlite } from "../sqlite/opened_file.ts";
+import { patiently } from "../sqlite/patience.ts";
 import { type Acquire, noneFree, OWN } from "./acquire.ts";
 import { DatabaseTimeout, toConnectionError } from "./failure.ts";
 import { adapt, type Opened } from "./node_sqlite.ts";
 import { mayWrite, readOnlyError } from "./sqlite_statements.ts";
 import { WriteLock } from "./write_lock.ts";
-
-/** How long a statement waits for another connection's write. */
-const BUSY_MS = 5_000;
-/** Short, as others may write with hardly a break: whoever looks seldom then finds the lock taken for seconds. */
-const BUSY_PAUSES = { firstMs: 1, mostMs: 10 };
 
 /** How an SQLite file is used. */
 export interface SqliteOptions {
@@ -325,55 +322,13 @@ function overtaken(path: string, cause: unknown): TransactionConflictError {
   );
 }
 
-/** How to wait for others. */
-interface Patience {
-  /** Ends the wait. */
-  readonly ended: AbortSignal;
-  /** Called when it has to wait. */
-  readonly onWait?: () => void;
-}
-
-/** Tries again while another connection writes, until the file is closed. */
-async function patiently<T>(
-  attempt: () => T | Promise<T>,
-  { ended, onWait }: Patience,
-): Promise<T> {
-  const giveUpAt = monotonicMs() + BUSY_MS;
-  for (let failures = 1;; failures++) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!isBusy(error) || monotonicMs() > giveUpAt || ended.aborted) throw error;
-    }
-    onWait?.();
-    await sleep(backoff(failures, BUSY_PAUSES), { signal: ended });
-  }
-}
-
-/** Whether another connection has the lock. A transaction that has been overtaken gains nothing by waiting. */
-function isBusy(error: unknown): boolean {
-  const code = sqliteCodeOf(error);
-  return code === SQLITE_BUSY || code === SQLITE_BUSY_RECOVERY;
-}
-
 /** Whether a statement was refused for its values. */
 function isOfData(error: unknown): boolean {
   return ((sqliteCodeOf(error) ?? 0) & 0xff) === SQLITE_CONSTRAINT;
 }
 
-const SQLITE_BUSY_RECOVERY = 261;
-const SQLITE_BUSY_SNAPSHOT = 517;
 const SQLITE_READONLY = 8;
 const SQLITE_CONSTRAINT = 19;
-
-const PRAGMAS = [
-  "pragma busy_timeout = 0",
-  "pragma journal_mode = wal",
-  "pragma synchronous = full",
-  "pragma foreign_keys = off",
-  // Of a file that has just become one with a log, the log is opened by the first read alone.
-  "select count(*) from sqlite_schema",
-];
 
 /** A file that is open. */
 interface OpenFile extends Opened {
@@ -381,66 +336,21 @@ interface OpenFile extends Opened {
   readonly isTransaction: boolean;
 }
 
-/** Opens a file. Once it is another one that the path names, that one: what is written to the former nobody reads. */
+/** Opens a file. */
 async function open(path: string, ended: AbortSignal): Promise<OpenFile> {
   const { DatabaseSync } = await loadSqlite(`sqlite:${path}`);
-  let current = await patiently(() => connect(DatabaseSync, path), { ended });
+  const file = await patiently(() => openSqlite(DatabaseSync, path), { ended });
+  const { database } = file;
+  const opened = adapt(database);
   return {
     get isTransaction() {
-      return current.database.isOpen && current.database.isTransaction;
+      return database.isOpen && database.isTransaction;
     },
-    close: () => current.opened.close(),
+    close: () => opened.close(),
     prepare(text) {
       // What was begun ends where it began.
-      if (
-        current.file !== null && !current.database.isTransaction && isReplaced(path, current.file)
-      ) {
-        const former = current;
-        current = connect(DatabaseSync, path);
-        former.opened.close();
-      }
-      return current.opened.prepare(text);
+      if (!database.isTransaction) file.assertThere("use the database");
+      return opened.prepare(text);
     },
   };
-}
-
-interface Connected {
-  readonly database: DatabaseSync;
-  readonly opened: Opened;
-  /** Null in memory. */
-  readonly file: OpenedFile | null;
-}
-
-function connect(Sqlite: typeof DatabaseSync, path: string): Connected {
-  const database = new Sqlite(path);
-  try {
-    // Prepared, not by `exec`: under Deno that one's errors lack the number which says that a lock is the trouble.
-    for (const pragma of PRAGMAS) database.prepare(pragma).all();
-    return { database, opened: adapt(database), file: OpenedFile.at(path) };
-  } catch (error) {
-    database.close();
-    throw error;
-  }
-}
-
-/**
- * @throws {ConnectionError} If there is no file any more: an empty one would not help, it has no tables. Or no log, and
- * with it no way to others.
- */
-function isReplaced(path: string, file: OpenedFile): boolean {
-  const fate = file.look();
-  switch (fate) {
-    case "same":
-    case "replaced":
-      return fate === "replaced";
-    case "deleted":
-      throw new ConnectionError(
-        `Cannot use sqlite:${path}: the file was deleted; start the program again`,
-        { retryable: true },
-      );
-    case "cut off":
-      throw new ConnectionError(`Cannot use sqlite:${path}: ${CUT_OFF}`, { retryable: false });
-    default:
-      return fate satisfies never;
-  }
 }

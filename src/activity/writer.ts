@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { after, monotonicMs, sleep } from "../clock.ts";
+import { after, backoff, monotonicMs, type Pauses, sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { findUnstorableJson, sanitizeText } from "../task/text.ts";
 import { isTerminal } from "./activity.ts";
@@ -27,8 +27,7 @@ export interface WriteOptions {
 /** The most writes of one statement, and the most characters of their results. */
 const GROUP = 500;
 const GROUP_TEXT = 4_000_000;
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 2_000;
+const PAUSES: Pauses = { firstMs: 50, mostMs: 2_000 };
 /** Between two tries of a write whose row another transaction holds locked: the pause doubles. */
 const FIRST_LOCKED_PAUSE_MS = 10;
 const LONGEST_LOCKED_PAUSE_MS = 500;
@@ -140,8 +139,7 @@ export class Writer {
   }
 
   async #pause(): Promise<void> {
-    const ms = Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 1), LONGEST_PAUSE_MS);
-    await sleep(ms, { signal: this.#closing.signal });
+    await sleep(backoff(this.#failures, PAUSES), { signal: this.#closing.signal });
   }
 
   /** All that waits, waits for rows that are locked: until the first of them is due, or another write comes. */

@@ -12,10 +12,9 @@
  * - Redis can hold an id without its task: see {@linkcode ClaimAnswer.orphans}. SQLite cannot.
  * - Redis keeps no messages. SQLite keeps the last 4,096, of 8 Mi characters together, for a listener that is slow; one
  *   that was too slow is told by `onReconnect`.
- * - Redis has lost its data when it was emptied or began anew without them, SQLite when its file was deleted or
- *   replaced: it is then made anew by the next call, once its folder is there, and listeners are told by `onReconnect`.
- * - Where the log beside SQLite's file (`-wal`) was deleted under a program and the file was not, its calls are refused
- *   until it is started again: no other connection would read what it writes. So end the programs before you delete.
+ * - Redis has lost its data when it was emptied or began anew without them, and all goes on. If SQLite's file, or the
+ *   log beside it (`-wal`), was deleted or replaced under a program, its calls are refused until it is started again:
+ *   no other connection would read what it writes. So end the programs before you delete.
  * - A lock of the file that another process holds for 5 s is a `ConnectionError` that may be tried again.
  *
  * @module

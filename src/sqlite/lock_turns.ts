@@ -8,7 +8,7 @@
  */
 import { monotonicMs } from "../clock.ts";
 
-/** The longest pause between two looks of who waits. */
+/** Twice the longest pause between two looks of who waits. */
 const LONGEST_LOOK_MS = 24;
 /** Who held it shorter than four times this left enough gaps (measured: 20 ms each), and pays nothing. */
 const WORTH_MS = 8;

@@ -24,8 +24,6 @@ export class Changes {
   readonly #path: string;
   readonly #listeners = new Set<() => void>();
   #version = "";
-  /** Of which file the log is watched. */
-  #watched = 0;
   #watching: Watching | undefined;
   #cancelEnd: (() => void) | undefined;
   /** Settles when every watch that was given up has ended. */
@@ -73,7 +71,6 @@ export class Changes {
 
   #watch(): Watching {
     this.#version = this.#file.version();
-    this.#watched = this.#file.replaced;
     return new Watching(`${this.#path}-wal`, () => this.#look());
   }
 
@@ -81,11 +78,6 @@ export class Changes {
     const version = this.#file.version();
     if (version === this.#version) return;
     this.#version = version;
-    if (this.#file.replaced !== this.#watched) {
-      // The log of a file that was replaced changes no more.
-      this.#end();
-      this.#watching = this.#watch();
-    }
     this.#tell();
   }
 

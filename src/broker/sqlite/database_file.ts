@@ -4,20 +4,17 @@
  *
  * @module
  */
-import { monotonicMs, settlesWithin, sleep, TimeSlice } from "../../clock.ts";
+import { backoff, monotonicMs, settlesWithin, sleep, TimeSlice } from "../../clock.ts";
 import { ConnectionError } from "../../errors.ts";
 import { LockTurns } from "../../sqlite/lock_turns.ts";
 import { Contact } from "./contact.ts";
-import { isOfSqlite } from "../../sqlite/sqlite.ts";
-import { isBusy, toFileError } from "./failure.ts";
+import { isBusy, isOfSqlite } from "../../sqlite/codes.ts";
+import { LOCK_MS, LOCK_PAUSES, patiently } from "../../sqlite/patience.ts";
+import { toFileError } from "./failure.ts";
 import { FileConnection } from "./file_connection.ts";
 import type { Transaction } from "./transaction.ts";
 import { BROKER_CLOSE_MS } from "../../stop_budget.ts";
 
-/** How long a call may take. */
-const CALL_MS = 5_000;
-const FIRST_PAUSE_MS = 1;
-const LONGEST_PAUSE_MS = 16;
 /** The most calls of one transaction: others want to write too. */
 const GROUP = 256;
 /** After how long a transaction takes no further call, and the event loop has to turn between two. */
@@ -80,23 +77,18 @@ export class DatabaseFile {
     const doing = "open the broker";
     this.#refuseClosed(doing);
     await this.#connection.load();
-    await this.#patiently(doing, monotonicMs() + CALL_MS, () => {
+    await this.#patiently(doing, () => {
       this.#refuseClosed(doing);
       this.#connection.open();
     });
     this.#contact.answered();
   }
 
-  /** How often another file was found in its place. */
-  get replaced(): number {
-    return this.#connection.replaced;
-  }
-
-  /** Changes when another process has written, or the file was replaced; the last one while it cannot be read. */
+  /** Changes when another process has written; the last one while it cannot be read. */
   version(): string {
     try {
       const row = this.#open("look").get<{ data_version: number }>("pragma data_version");
-      this.#version = `${this.replaced}/${row?.data_version}`;
+      this.#version = String(row?.data_version);
     } catch {
       // It is looked at again soon, and the calls that matter say what is wrong.
     }
@@ -110,7 +102,7 @@ export class DatabaseFile {
    */
   async read<T>(doing: string, body: (transaction: Transaction) => T): Promise<T> {
     if (this.#slice.isOver) await sleep(0);
-    return await this.#patiently(doing, monotonicMs() + CALL_MS, () => this.#readNow(doing, body));
+    return await this.#patiently(doing, () => this.#readNow(doing, body));
   }
 
   /** The same without waiting for anybody; what SQLite says is thrown as it is. */
@@ -142,7 +134,7 @@ export class DatabaseFile {
    */
   write<T>(options: WriteOptions, body: (transaction: Transaction) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ options, body, resolve, reject, giveUpAt: monotonicMs() + CALL_MS });
+      this.#waiting.push({ options, body, resolve, reject, giveUpAt: monotonicMs() + LOCK_MS });
       this.#pumping ??= this.#pump();
     });
   }
@@ -160,21 +152,20 @@ export class DatabaseFile {
   async #pump(): Promise<void> {
     // The writes of one turn go together.
     await (this.#slice.isOver ? sleep(0) : Promise.resolve());
-    let pause = FIRST_PAUSE_MS;
+    let tries = 0;
     while (this.#waiting.length > 0) {
       const { leaveMs } = this.#turns;
       if (leaveMs > 0) await sleep(leaveMs, { signal: this.#closing.signal });
       const group = this.#nextGroup();
       const busy = this.#writeGroup(group);
       if (busy === undefined) {
-        pause = FIRST_PAUSE_MS;
+        tries = 0;
         // Whoever was answered may have more to write.
         await (this.#slice.isOver ? sleep(0) : Promise.resolve());
         continue;
       }
       this.#waiting.unshift(...group.filter((each) => this.#stillWaits(each, busy)));
-      await sleep(jitter(pause), { signal: this.#closing.signal });
-      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+      await sleep(backoff(++tries, LOCK_PAUSES), { signal: this.#closing.signal });
     }
     this.#pumping = undefined;
   }
@@ -253,27 +244,18 @@ export class DatabaseFile {
     }
   }
 
-  /** Tries again while another process has the lock. */
-  async #patiently<T>(doing: string, giveUpAt: number, attempt: () => T): Promise<T> {
-    for (let pause = FIRST_PAUSE_MS;; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
-      try {
-        return attempt();
-      } catch (cause) {
-        if (!isBusy(cause) || monotonicMs() > giveUpAt || this.#closing.signal.aborted) {
-          this.#contact.broke();
-          throw toFileError({ doing, address: this.address, cause });
-        }
-      }
-      await sleep(jitter(pause), { signal: this.#closing.signal });
+  async #patiently<T>(doing: string, attempt: () => T): Promise<T> {
+    try {
+      return await patiently(attempt, { ended: this.#closing.signal });
+    } catch (cause) {
+      this.#contact.broke();
+      throw toFileError({ doing, address: this.address, cause });
     }
   }
 
   #open(doing: string): Transaction {
     this.#refuseClosed(doing);
-    const { replaced } = this;
-    const transaction = this.#connection.current(doing);
-    if (this.replaced !== replaced) this.#contact.broke();
-    return transaction;
+    return this.#connection.current(doing);
   }
 
   #refuseClosed(doing: string): void {
@@ -285,12 +267,7 @@ export class DatabaseFile {
 
   #noteLock(group: readonly Pending[]): void {
     this.#contact.waited(
-      Math.max(...group.map(({ giveUpAt }) => monotonicMs() - (giveUpAt - CALL_MS))),
+      Math.max(...group.map(({ giveUpAt }) => monotonicMs() - (giveUpAt - LOCK_MS))),
     );
   }
-}
-
-/** Not all at the same moment. */
-function jitter(ms: number): number {
-  return ms * (0.5 + Math.random());
 }

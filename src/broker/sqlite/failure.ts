@@ -4,7 +4,7 @@
  * @module
  */
 import { AgentexecError, ConnectionError, IncompatibleError } from "../../errors.ts";
-import { SQLITE_BUSY, sqliteCodeOf } from "../../sqlite/sqlite.ts";
+import { SQLITE_BUSY, sqliteCodeOf } from "../../sqlite/codes.ts";
 
 /** What failed. */
 export interface Failed {
@@ -20,11 +20,6 @@ export interface Failed {
 function codeOf(error: unknown): number | undefined {
   const code = sqliteCodeOf(error);
   return code === undefined ? undefined : code & 0xff;
-}
-
-/** Whether another connection has the lock. */
-export function isBusy(error: unknown): boolean {
-  return codeOf(error) === SQLITE_BUSY;
 }
 
 /** The error of this library for what failed. An error that is one already, or a wrong argument, stays as it is. */

@@ -1,24 +1,19 @@
 /**
- * The connection to whichever file a path names just now: one that was deleted goes on taking writes that nobody will
- * ever read, so another is opened in its place.
+ * The connection to the file of a broker.
  *
  * @module
  */
-import { closeSync, openSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { ConnectionError } from "../../errors.ts";
-import { CUT_OFF, isOfSqlite, loadSqlite, OpenedFile } from "../../sqlite/sqlite.ts";
+import { isOfSqlite } from "../../sqlite/codes.ts";
+import { loadSqlite } from "../../sqlite/load.ts";
+import { type OpenedFile, openSqlite } from "../../sqlite/opened_file.ts";
 import { prepareSchema } from "./schema.ts";
 import { Transaction } from "./transaction.ts";
 
-/** How long SQLite itself may wait for a lock, with the event loop standing still. */
-const BUSY_MS = 2;
-
 interface Connected {
-  readonly database: DatabaseSync;
+  readonly opened: OpenedFile;
   readonly transaction: Transaction;
-  /** Null where it is none, in memory. */
-  readonly file: OpenedFile | null;
 }
 
 /** A connection to the file of a path. What SQLite says is thrown as it is. */
@@ -29,17 +24,11 @@ export class FileConnection {
   #Sqlite: typeof DatabaseSync | undefined;
   #connected: Connected | undefined;
   #synchronous: "full" | "normal" | undefined;
-  #replaced = 0;
 
   /** Opens nothing yet. */
   constructor(path: string) {
     this.#path = path;
     this.address = `sqlite:${path}`;
-  }
-
-  /** How often another file was found in the place of the one before. */
-  get replaced(): number {
-    return this.#replaced;
   }
 
   /**
@@ -57,9 +46,9 @@ export class FileConnection {
   }
 
   /**
-   * The connection, to another file where this one was deleted or replaced: the broker has then lost its data.
+   * The connection.
    *
-   * @throws {ConnectionError} If it has not been opened, or its log was deleted.
+   * @throws {ConnectionError} If it has not been opened, or the file or its log was deleted or replaced.
    */
   current(doing: string): Transaction {
     const connected = this.#connected;
@@ -68,38 +57,23 @@ export class FileConnection {
         retryable: false,
       });
     }
-    const { file, transaction, database } = connected;
-    if (file === null) return transaction;
-    const fate = file.look();
-    if (fate === "same") return transaction;
-    if (fate === "cut off") {
-      throw new ConnectionError(`Cannot ${doing} at ${this.address}: ${CUT_OFF}`, {
-        retryable: false,
-      });
-    }
-    if (fate === "deleted") makeFile(this.#path, file.mode);
-    this.#connected = this.#connect();
-    this.#replaced++;
-    database.close();
-    return this.#connected.transaction;
+    connected.opened.assertThere(doing);
+    return connected.transaction;
   }
 
   #connect(): Connected {
     if (this.#Sqlite === undefined) throw new TypeError("Cannot open a file: load() comes first");
-    const database = new this.#Sqlite(this.#path);
-    const transaction = new Transaction(database);
+    const opened = openSqlite(this.#Sqlite, this.#path);
+    const transaction = new Transaction(opened.database);
     try {
-      transaction.run(`pragma busy_timeout = ${BUSY_MS}`);
-      transaction.run("pragma journal_mode = wal");
-      transaction.run("pragma synchronous = full");
       transaction.run("begin immediate");
       prepareSchema(transaction, this.address);
       transaction.run("commit");
       this.#synchronous = "full";
-      return { database, transaction, file: OpenedFile.at(this.#path) };
+      return { opened, transaction };
     } catch (error) {
       // With it goes what was begun.
-      database.close();
+      opened.database.close();
       throw error;
     }
   }
@@ -115,7 +89,7 @@ export class FileConnection {
   /** Undoes what was begun. */
   rollBack(): void {
     try {
-      this.#connected?.database.exec("rollback");
+      this.#connected?.opened.database.exec("rollback");
     } catch (error) {
       // A full disk has rolled it back already; the error before is the one that counts.
       if (!isOfSqlite(error)) throw error;
@@ -124,16 +98,7 @@ export class FileConnection {
 
   /** Closes it. May be called twice. */
   close(): void {
-    this.#connected?.database.close();
+    this.#connected?.opened.database.close();
     this.#connected = undefined;
-  }
-}
-
-/** Makes a file in the place of one that was deleted, for nobody's eyes but those that could see that one. */
-function makeFile(path: string, mode: number): void {
-  try {
-    closeSync(openSync(path, "wx", mode));
-  } catch {
-    // What is in the way is in SQLite's way too, and told then.
   }
 }

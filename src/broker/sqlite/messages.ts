@@ -59,7 +59,7 @@ function deleteOld(
 
 interface Listener extends SubscribeOptions {
   /** The last message that was written before it listened. */
-  from: number;
+  readonly from: number;
 }
 
 /** The subscriptions of one process. */
@@ -69,8 +69,6 @@ export class Subscriptions {
   readonly #channels = new Map<string, Set<Listener>>();
   /** The last message that was read. */
   #cursor = 0;
-  /** Of which file that was. */
-  #replaced = 0;
   #stopListening: (() => void) | undefined;
 
   /** Listens to nothing yet. */
@@ -83,7 +81,7 @@ export class Subscriptions {
   async subscribe(channel: string, options: SubscribeOptions): Promise<Unsubscribe> {
     const listener = await this.#file.read(`listen on '${channel}'`, (transaction) => {
       const last = lastSeq(transaction);
-      if (this.#channels.size === 0) this.#startAt(last);
+      if (this.#channels.size === 0) this.#cursor = last;
       // What was written before is for those who listened before.
       const listener = { ...options, from: last };
       this.#add(channel, listener);
@@ -121,15 +119,8 @@ export class Subscriptions {
     }
   }
 
-  #startAt(cursor: number): void {
-    this.#cursor = cursor;
-    this.#replaced = this.#file.replaced;
-  }
-
   /** What is new, as calls of those who listen. */
   #readOn(transaction: Transaction): readonly (() => void)[] {
-    const replaced = this.#replaced !== this.#file.replaced;
-    if (replaced) this.#beginAnew();
     // Chosen here and not by SQLite: there may be thousands of channels, and it would be told of each every time.
     const rows = transaction.all<{ seq: number; channel: string }>(
       "select seq, channel from agentexec_broker_message where seq > ? order by seq",
@@ -143,7 +134,7 @@ export class Subscriptions {
         if (listeners.has(listener)) listener.onMessage(body);
       });
     });
-    if (replaced || this.#hasMissed(transaction)) {
+    if (this.#hasMissed(transaction)) {
       for (const listeners of this.#channels.values()) {
         for (const { onReconnect } of listeners) {
           if (onReconnect !== undefined) news.push(onReconnect);
@@ -152,14 +143,6 @@ export class Subscriptions {
     }
     this.#cursor = Math.max(this.#cursor, lastSeq(transaction));
     return news;
-  }
-
-  /** Another file, whose messages are counted from the beginning. */
-  #beginAnew(): void {
-    this.#startAt(0);
-    for (const listeners of this.#channels.values()) {
-      for (const listener of listeners) listener.from = 0;
-    }
   }
 
   /** Whether messages were deleted before they were read here. */
