@@ -4,6 +4,7 @@
  * @module
  */
 import { backoff, monotonicMs, sleep, withDeadline } from "../clock.ts";
+import type { Contact } from "../contact.ts";
 import { ConnectionError } from "../errors.ts";
 
 const PAUSES = { firstMs: 100, mostMs: 2_000 };
@@ -62,5 +63,23 @@ export async function keepTrying<T>(attempts: Attempts<T>): Promise<T | undefine
       await sleep(Math.min(backoff(failures, PAUSES), left), { signal });
       if (signal.aborted) return undefined;
     }
+  }
+}
+
+/**
+ * The same, and tells a contact how it goes.
+ *
+ * @throws {ConnectionError} If it cannot be reached in time, or refuses for good.
+ */
+export async function keepTryingWith(contact: Contact, options: Attempts<unknown>): Promise<void> {
+  const attempts = {};
+  const onRetry = (error: ConnectionError) => {
+    contact.failed(attempts, error);
+    options.onRetry?.(error);
+  };
+  try {
+    if (await keepTrying({ ...options, onRetry })) contact.answered(attempts);
+  } finally {
+    contact.forget(attempts);
   }
 }

@@ -8,30 +8,28 @@ import type { Dialect } from "kysely";
 import { PROGRAM } from "../activity/acquire.ts";
 import { dialectOf } from "../activity/connection.ts";
 import { deferredKysely } from "../activity/deferred_dialect.ts";
-import { filesOf } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
 import { monotonicMs, wallClockMs, withDeadline } from "../clock.ts";
 import {
   type BrokerAddress,
-  brokerGrants,
   type DatabaseAddress,
-  databaseGrant,
   showBroker,
   showDatabase,
-  sqliteFiles,
 } from "../addresses.ts";
 import { activityMessages, CONF } from "../config.ts";
 import { Contact, type ContactListener } from "../contact.ts";
 import { AgentexecError, ConnectionError } from "../errors.ts";
 import { beforeActing, isDeclaring, workerConnections } from "../program/role.ts";
-import { isDenied, missingFlags, type Rights } from "../program/permissions.ts";
+import type { Rights } from "../program/permissions.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
-import { type ConnectOptions, keepTrying } from "./keep_trying.ts";
+import { type ConnectOptions, keepTryingWith } from "./keep_trying.ts";
 import { Lazy } from "./lazy.ts";
+import { type Connections, KitPlace, type Replacement } from "./replacement.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
+import { databaseRightsOf, explainDenial, rightsOf } from "./store_rights.ts";
 import { warn } from "./warn.ts";
 
 /**
@@ -64,20 +62,6 @@ export interface StoreLocation {
   readonly contact?: Contact | undefined;
 }
 
-/** Connections that take the place of a client's own: those of a test kit. */
-export interface Replacement {
-  /** The broker, not connected yet. */
-  readonly broker: Broker;
-  /** The activity store, not connected yet. */
-  readonly store: ActivityStore;
-  /** How the program's own statements reach the store's database. */
-  readonly dialect: Dialect;
-  /** Connects both and makes the tables; called before the first use, and perhaps again. */
-  readonly open: () => Promise<void>;
-  /** Its time, in milliseconds of the Unix epoch. */
-  readonly now: () => number;
-}
-
 /** How many connections the statements of the program itself go by, at most. */
 const OWN_CONNECTIONS = 4;
 
@@ -98,11 +82,7 @@ export class Stores {
   #addresses: StoreAddresses;
   #broker: Lazy<Broker>;
   #store: Lazy<ActivityStore>;
-  #replacement: Replacement | undefined;
-  /** Puts the client's own connections back in place of the replacement. */
-  #putBack: () => void = () => {};
-  /** Whether a running pool uses the connections. */
-  #held = false;
+  readonly #kit = new KitPlace();
   /** Settles once the tables are known to be there. */
   #migrated: Promise<void> | undefined;
   #queues = new Map<string, Promise<OpenQueue>>();
@@ -169,7 +149,7 @@ export class Stores {
 
   /** Whether a queue is used for the first time, and not served by this program itself. */
   isFirstUse(queueName: string): boolean {
-    if (this.#replacement !== undefined) return false;
+    if (this.#kit.present !== undefined) return false;
     const first = !this.#known.has(queueName);
     this.#known.add(queueName);
     return first;
@@ -177,14 +157,14 @@ export class Stores {
 
   /** Whether the operator is to be told of this: the first time, and not if a test kit is attached. */
   mayWarn(topic: string): boolean {
-    if (this.#replacement !== undefined || this.#warned.has(topic)) return false;
+    if (this.#kit.present !== undefined || this.#warned.has(topic)) return false;
     this.#warned.add(topic);
     return true;
   }
 
   /** The time in milliseconds of the Unix epoch, for what is shown. */
   now(): number {
-    return this.#replacement?.now() ?? wallClockMs();
+    return this.#kit.present?.now() ?? wallClockMs();
   }
 
   /** Aborts when the present connections are closed: whoever waits on them must not wait on. */
@@ -234,7 +214,7 @@ export class Stores {
 
   /** Whether a test kit's connections are in place of the client's own. */
   get isReplaced(): boolean {
-    return this.#replacement !== undefined;
+    return this.#kit.present !== undefined;
   }
 
   /**
@@ -255,7 +235,7 @@ export class Stores {
 
   async #seeToTables(store: ActivityStore): Promise<void> {
     // Nobody else looks after an embedded database; a replacement has been seen to when it was opened.
-    const embedded = this.#replacement === undefined && this.#addresses.embedded !== undefined;
+    const embedded = this.#kit.present === undefined && this.#addresses.embedded !== undefined;
     await (embedded ? store.migrate() : store.checkMigrated());
   }
 
@@ -271,39 +251,16 @@ export class Stores {
 
   /** What Deno has to allow this process for its two stores. */
   get rights(): Rights {
-    const { broker, embedded } = this.#addresses;
-    const { net = [], read = [], write = [] } = this.databaseRights;
-    const isFile = broker.kind === "sqlite" && embedded === undefined;
-    const files = isFile ? sqliteFiles(broker.path) : [];
-    return {
-      net: [...brokerGrants(broker), ...net],
-      read: [...files, ...read],
-      write: [...files, ...write],
-    };
+    return rightsOf(this.#addresses);
   }
 
   /** The same for its database alone. */
   get databaseRights(): Rights {
-    const { database, embedded } = this.#addresses;
-    // The folder is made too, and what else stands in it.
-    if (embedded !== undefined) return { read: [embedded.folder], write: [embedded.folder] };
-    const net = database.kind === "postgres" ? [databaseGrant(database)] : [];
-    return { net, ...filesOf(database) };
+    return databaseRightsOf(this.#addresses);
   }
 
-  /** Where Deno allows neither store, the error names what is missing for both. */
   async #explained(error: unknown): Promise<unknown> {
-    if (!(error instanceof ConnectionError) || error.retryable) return error;
-    if (this.#replacement !== undefined || !isDeniedBelow(error)) return error;
-    const flags = await missingFlags(this.rights);
-    if (flags.length === 0) return error;
-    const [broker, database] = [this.brokerAddress, this.databaseAddress];
-    return new ConnectionError(
-      `Cannot reach ${showBroker(broker)} and ${
-        showDatabase(database)
-      }: Deno does not allow it, add ${flags.join(" ")}`,
-      { cause: error, retryable: false },
-    );
+    return this.#kit.present === undefined ? await explainDenial(error, this.#addresses) : error;
   }
 
   /**
@@ -314,14 +271,14 @@ export class Stores {
   get database(): Database {
     this.#refuseClosed();
     const { db } = this.#options;
-    const own = db === undefined || this.#replacement !== undefined || isDeclaring();
+    const own = db === undefined || this.#kit.present !== undefined || isDeclaring();
     if (own) return this.#ownKysely.db;
     return this.#foreignKysely ??= db(this.databaseAddress.url);
   }
 
   /** How the program's own statements reach the database, as it is now; a worker is told after it evaluated the program. */
   #dialect(): Dialect | undefined {
-    if (this.#replacement !== undefined) return this.#replacement.dialect;
+    if (this.#kit.present !== undefined) return this.#kit.present.dialect;
     if (isDeclaring()) return undefined;
     return dialectOf(this.databaseAddress, {
       connections: OWN_CONNECTIONS,
@@ -331,7 +288,7 @@ export class Stores {
   }
 
   async #prepareDatabase(): Promise<void> {
-    if (this.#replacement !== undefined) await this.#replacement.open();
+    if (this.#kit.present !== undefined) await this.#kit.present.open();
     // Nobody else makes the tables of an embedded database.
     else if (this.#addresses.embedded !== undefined) await this.activity();
   }
@@ -359,12 +316,7 @@ export class Stores {
    */
   hold(): void {
     this.#refuseClosed();
-    if (this.#replacement !== undefined) {
-      throw new AgentexecError(
-        "Cannot start workers: a test kit is attached to this pool, and runs its tasks itself",
-      );
-    }
-    this.#held = true;
+    this.#kit.hold();
   }
 
   /**
@@ -382,7 +334,18 @@ export class Stores {
       : AbortSignal.any([stop.signal, options.signal]);
     const both = { ...options, giveUpAt: monotonicMs() + options.timeoutMs, signal };
     try {
-      await Promise.all([this.#keepTryingBroker(both), this.#keepTryingDatabase(both)]);
+      await Promise.all([
+        keepTryingWith(this.#contacts.broker, {
+          ...both,
+          address: showBroker(this.brokerAddress),
+          connect: () => this.#broker.get(),
+        }),
+        keepTryingWith(this.#contacts.database, {
+          ...both,
+          address: showDatabase(this.databaseAddress),
+          connect: () => this.#store.get(),
+        }),
+      ]);
       options.signal?.throwIfAborted();
     } finally {
       // Where one gave up, the other need not go on.
@@ -403,48 +366,17 @@ export class Stores {
     },
   ): Promise<void> {
     this.#refuseClosed();
-    if (this.#replacement !== undefined) return;
+    if (this.#kit.present !== undefined) return;
     const address = showDatabase(this.databaseAddress);
     const contact = new Contact();
     contact.listen(listener(address));
-    const giveUpAt = monotonicMs() + timeoutMs;
-    const { signal } = new AbortController();
-    const connect = () => this.#store.get();
-    await this.#keepTrying(contact, address, connect, { timeoutMs, giveUpAt, signal });
-  }
-
-  #keepTryingBroker(options: Patience): Promise<unknown> {
-    const connect = () => this.#broker.get();
-    return this.#keepTrying(
-      this.#contacts.broker,
-      showBroker(this.brokerAddress),
-      connect,
-      options,
-    );
-  }
-
-  #keepTryingDatabase(options: Patience): Promise<unknown> {
-    const connect = () => this.#store.get();
-    const address = showDatabase(this.databaseAddress);
-    return this.#keepTrying(this.#contacts.database, address, connect, options);
-  }
-
-  async #keepTrying(
-    contact: Contact,
-    address: string,
-    connect: () => Promise<unknown>,
-    options: Patience,
-  ): Promise<void> {
-    const attempts = {};
-    const onRetry = (error: ConnectionError) => {
-      contact.failed(attempts, error);
-      options.onRetry?.(error);
-    };
-    try {
-      if (await keepTrying({ ...options, address, connect, onRetry })) contact.answered(attempts);
-    } finally {
-      contact.forget(attempts);
-    }
+    await keepTryingWith(contact, {
+      address,
+      connect: () => this.#store.get(),
+      timeoutMs,
+      giveUpAt: monotonicMs() + timeoutMs,
+      signal: new AbortController().signal,
+    });
   }
 
   /** Tells these when a store goes away and when it is back, until the connections are closed. */
@@ -460,9 +392,9 @@ export class Stores {
 
   /** Closes the client's own connections; the next call makes them anew. */
   async disconnect(): Promise<void> {
-    this.#held = false;
+    this.#kit.letGo();
     const database = this.#closeDatabase();
-    if (this.#replacement !== undefined) return await database; // A start that was refused: nothing of it is open.
+    if (this.#kit.present !== undefined) return await database; // A start that was refused: nothing of it is open.
     const [broker, store] = [this.#broker, this.#store];
     for (const contact of this.contacts) contact.listen(undefined);
     this.#contacts = { broker: new Contact(), database: new Contact() };
@@ -479,7 +411,7 @@ export class Stores {
   /** Closes the connections for good. May be called twice. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#putBack();
+    this.#kit.takeOut();
     await this.disconnect();
     this.#session.abort();
   }
@@ -493,26 +425,8 @@ export class Stores {
    */
   replace(replacement: Replacement): () => void {
     this.#refuseClosed();
-    if (this.#replacement !== undefined) {
-      throw new AgentexecError("Cannot attach a test kit to this pool: another one is attached");
-    }
-    if (this.#held) {
-      throw new AgentexecError("Cannot attach a test kit to this pool: it has started workers");
-    }
     const own = { broker: this.#broker, store: this.#store };
-    const { broker, store, open } = replacement;
-    this.#replacement = replacement;
-    this.#beginSession({
-      broker: new Lazy({ make: () => broker, connect: open, address: () => broker.address }),
-      store: new Lazy({ make: () => store, connect: open, address: () => store.address }),
-    });
-    const putBack = () => {
-      if (this.#putBack !== putBack) return;
-      this.#putBack = () => {};
-      this.#replacement = undefined;
-      this.#beginSession(own);
-    };
-    return this.#putBack = putBack;
+    return this.#kit.put(replacement, (connections) => this.#beginSession(connections ?? own));
   }
 
   /** Other connections than before: nothing that is known over the old ones holds for them. */
@@ -545,7 +459,7 @@ export class Stores {
   async #openNew(name: string): Promise<OpenQueue> {
     this.#refuseClosed();
     // Before anything begins: an address that is missing is the caller's error, and nobody's else.
-    const isPatient = this.#replacement !== undefined || this.brokerAddress.kind === "sqlite";
+    const isPatient = this.#kit.present !== undefined || this.brokerAddress.kind === "sqlite";
     const opening = this.#openOn(this.#broker, name);
     // A broker in a file says by itself who keeps it waiting.
     if (isPatient) return await opening;
@@ -606,18 +520,6 @@ export class Stores {
 /** How long the address allows for connecting; 0 if it does not say. */
 function connectMsOf(address: DatabaseAddress): number {
   return address.kind === "postgres" ? address.connectMs ?? 0 : 0;
-}
-
-function isDeniedBelow(error: unknown): boolean {
-  for (let each = error; each instanceof Error; each = each.cause) if (isDenied(each)) return true;
-  return false;
-}
-
-type Patience = ConnectOptions & { readonly giveUpAt: number; readonly signal: AbortSignal };
-
-interface Connections {
-  readonly broker: Lazy<Broker>;
-  readonly store: Lazy<ActivityStore>;
 }
 
 interface OpenQueue {
