@@ -108,7 +108,7 @@ export class Supervisor implements SlotHost {
   readonly #departures: Departures;
   readonly #failedStart = new AbortController();
   #hasStarted = false;
-  #stopping = false;
+  #stopped: Promise<StopOutcome> | undefined;
   #allReady: () => void = () => {};
   #lastDeath: string | undefined;
   #warnedOfActing = false;
@@ -335,7 +335,7 @@ export class Supervisor implements SlotHost {
   }
 
   diedEarly(slot: WorkerSlot, cause: ExitCause, stderr: string, times: number): void {
-    if (this.#stopping) return;
+    if (this.#stopped !== undefined) return;
     const kept = keptFromStarting(stderr);
     if (kept !== undefined) return this.#keptFromStarting(slot, kept);
     const death = describeEarlyDeath(slot.number, cause, stderr, this.#parts.plan);
@@ -375,9 +375,15 @@ export class Supervisor implements SlotHost {
 
   // The end
 
-  /** Stops the workers: in good order while there is time, by force after it. Resolves when all are gone. */
-  async stop(request: StopRequest): Promise<StopOutcome> {
-    this.#stopping = true;
+  /**
+   * Stops the workers: in good order while there is time, by force after it. Resolves when all are gone. Asked again, it
+   * waits for the same end.
+   */
+  stop(request: StopRequest): Promise<StopOutcome> {
+    return this.#stopped ??= this.#end(request);
+  }
+
+  async #end(request: StopRequest): Promise<StopOutcome> {
     this.#departures.stop(request.interrupted);
     const heard = this.#hearReady(request);
     // Telling takes a moment where the broker is away, and a stop that waits for nothing does not wait for that.
