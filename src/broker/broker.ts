@@ -96,7 +96,7 @@ export interface ClaimAnswer {
   readonly nextDueMs: number | null;
   /**
    * Ids that stood in the queue without their task, at most 100: the caller looks up their rows and enqueues them again,
-   * or settles them by {@linkcode Queue.settleOrphans}. One with which neither was done is told of again after 10 s, by
+   * or settles them by {@linkcode WorkerQueue.settleOrphans}. One with which neither was done is told of again after 10 s, by
    * the next claim of whichever worker. Redis alone has any: in SQLite an id and its task are one row, so that they are
    * lost together or not at all.
    */
@@ -283,13 +283,13 @@ export interface SubscribeOptions {
 /** Ends a subscription. */
 export type Unsubscribe = () => Promise<void>;
 
-/** One queue of a broker. `workerId` is `<supervisorId>/<n>/<spawn>` everywhere. */
-export interface Queue {
+/** One queue of a broker, with all that whoever uses it may ask. `workerId` is `<supervisorId>/<n>/<spawn>` everywhere. */
+export type Queue = WorkerQueue & SupervisorQueue;
+
+/** A queue as producers use it, and everybody else. */
+export interface ProducerQueue {
   /** Its name. */
   readonly name: string;
-
-  // Everybody
-
   /**
    * Makes sure that the queue is ours: an empty or known one. Called once before the first use.
    *
@@ -299,7 +299,7 @@ export interface Queue {
   open(): Promise<string>;
   /**
    * The ids by which rows of this broker may know it: its present one, and those that it had before it lost its data,
-   * as far as a supervisor that lived through it has told by {@linkcode Queue.renew}.
+   * as far as a supervisor that lived through it has told by {@linkcode SupervisorQueue.renew}.
    */
   brokerIds(): Promise<readonly string[]>;
   /** A token above all that were given. */
@@ -320,9 +320,6 @@ export interface Queue {
   publish(topic: Topic, message: string): Promise<boolean>;
   /** Listens; resolves once the broker confirmed it. Survives reconnects. */
   subscribe(topic: Topic, options: SubscribeOptions): Promise<Unsubscribe>;
-
-  // Producers
-
   /**
    * Puts tasks in, all or none. A known id is left as it is. Costs the same whatever waits.
    *
@@ -339,9 +336,10 @@ export interface Queue {
    * {@linkcode OwnedClaim} and {@linkcode SweptClaim}.
    */
   cancel(id: string): Promise<"removed" | "requested" | "unknown">;
+}
 
-  // Workers
-
+/** A queue as workers use it. */
+export interface WorkerQueue extends ProducerQueue {
   /**
    * Waits until there may be something to claim: a hint, `timeoutMs`, or the signal. At most 5 s, whatever
    * is asked; a connection to Redis that stays silent for 2 s longer is thrown away and made anew. One wait at a time.
@@ -382,14 +380,15 @@ export interface Queue {
    * Redis is full.
    */
   release(claim: ClaimRef, options?: ReleaseOptions): Promise<Returned>;
+}
 
-  // Supervisors
-
+/** A queue as supervisors use it. They settle what workers left. */
+export interface SupervisorQueue extends ProducerQueue, Pick<WorkerQueue, "end" | "release"> {
   /**
    * The bookkeeping of a second, one script: renews the supervisor, registers its workers (and, where the
    * broker lost them, the supervisor too), and renews the leases of all that they own and of what
    * `removeWorker` left to this supervisor. If the broker has another id than this process knew, since it lost its data
-   * and another client came first, the former ids are kept: see {@linkcode Queue.brokerIds}.
+   * and another client came first, the former ids are kept: see {@linkcode ProducerQueue.brokerIds}.
    */
   renew(options: {
     readonly supervisorId: string;

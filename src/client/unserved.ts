@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Queue } from "../broker/broker.ts";
+import type { ProducerQueue } from "../broker/broker.ts";
 import { AgentexecError } from "../errors.ts";
 import type { Stores } from "../stores/stores.ts";
 import { warn } from "../stores/warn.ts";
@@ -12,7 +12,7 @@ import { warn } from "../stores/warn.ts";
 const UNSERVED_MS = 60_000;
 
 /** Warns, once per client and queue, of a queue that no supervisor serves. Called when a task was accepted. */
-export async function warnOfUnserved(stores: Stores, queue: Queue): Promise<void> {
+export async function warnOfUnserved(stores: Stores, queue: ProducerQueue): Promise<void> {
   if (!stores.isFirstUse(queue.name)) return;
   try {
     const ms = await queue.unservedMs();

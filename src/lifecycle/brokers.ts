@@ -6,18 +6,18 @@
  */
 import type { KnownBrokers } from "../activity/brokers.ts";
 import type { ActivityStore } from "../activity/store.ts";
-import type { Queue } from "../broker/broker.ts";
+import type { ProducerQueue } from "../broker/broker.ts";
 import type { TaskStores } from "./task_stores.ts";
 
 /** Tells the brokers of one queue apart. */
 export class Brokers {
   readonly #store: ActivityStore;
-  readonly #queue: Queue;
+  readonly #queue: ProducerQueue;
   readonly #own: ReadonlySet<string>;
   #known: KnownBrokers;
 
   private constructor(
-    { store, queue }: TaskStores,
+    { store, queue }: TaskStores<ProducerQueue>,
     own: ReadonlySet<string>,
     known: KnownBrokers,
   ) {
@@ -28,7 +28,7 @@ export class Brokers {
   }
 
   /** Reads what is known of them. */
-  static async read(stores: TaskStores): Promise<Brokers> {
+  static async read(stores: TaskStores<ProducerQueue>): Promise<Brokers> {
     const own = new Set(await stores.queue.brokerIds());
     return new Brokers(stores, own, await stores.store.readBrokers(stores.queue.name));
   }

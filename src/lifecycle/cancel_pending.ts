@@ -5,7 +5,7 @@
  */
 import type { ActivityStore } from "../activity/store.ts";
 import type { LiveTask } from "../activity/tasks.ts";
-import type { Queue, Whereabouts } from "../broker/broker.ts";
+import type { ProducerQueue, Whereabouts } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { noteProducer } from "../stores/broker_use.ts";
 import { Brokers } from "./brokers.ts";
@@ -81,7 +81,7 @@ export async function cancelPending(
 
 async function cancelAll(
   store: ActivityStore,
-  queue: Queue,
+  queue: ProducerQueue,
   brokers: Brokers,
 ): Promise<CancelPendingReport> {
   let canceled = 0;
@@ -104,7 +104,7 @@ async function cancelAll(
 
 async function cancelAbandoned(
   store: ActivityStore,
-  queue: Queue,
+  queue: ProducerQueue,
   brokers: Brokers,
 ): Promise<CancelPendingReport> {
   const suspects: LiveTask[] = [];
@@ -134,7 +134,7 @@ async function cancelAbandoned(
 /** Tasks without those that another broker in use holds. */
 async function withoutOthers(
   brokers: Brokers,
-  queue: Queue,
+  queue: ProducerQueue,
   tasks: readonly LiveTask[],
 ): Promise<readonly LiveTask[]> {
   const used = await brokers.othersInUse(tasks.flatMap(({ brokerId }) => brokerId ?? []));
@@ -146,7 +146,7 @@ async function withoutOthers(
   return tasks.filter((task) => !others.has(task));
 }
 
-async function abandonedOf(queue: Queue, tasks: readonly LiveTask[]): Promise<LiveTask[]> {
+async function abandonedOf(queue: ProducerQueue, tasks: readonly LiveTask[]): Promise<LiveTask[]> {
   const places = await queue.whereabouts(tasks.map((task) => task.agentId));
   return tasks.filter((task, index) => isAbandoned(task, places[index]));
 }
@@ -173,7 +173,7 @@ async function* livePages(
   }
 }
 
-async function takeOutAll(queue: Queue, ids: readonly string[]): Promise<void> {
+async function takeOutAll(queue: ProducerQueue, ids: readonly string[]): Promise<void> {
   for (let at = 0; at < ids.length; at += CALLS_AT_ONCE) {
     await Promise.all(ids.slice(at, at + CALLS_AT_ONCE).map((id) => takeOut(queue, id)));
   }

@@ -21,7 +21,7 @@
 import { type ActivityStatus, isTerminal, type MetadataFilter } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
-import type { Queue } from "../broker/broker.ts";
+import type { ProducerQueue } from "../broker/broker.ts";
 import { after, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
 import type { Stores } from "../stores/stores.ts";
@@ -110,7 +110,7 @@ async function taskRow(
 
 interface Attempt {
   readonly store: ActivityStore;
-  readonly queue: Queue;
+  readonly queue: ProducerQueue;
   readonly row: TaskRow;
   /** Whether a task that the broker does not know may still turn up. */
   readonly patient: boolean;
@@ -145,7 +145,7 @@ async function cancelOnce({ store, queue, row, patient }: Attempt): Promise<Step
 }
 
 /** The row has ended, so the broker's copy is worth nothing: where this fails, its next claim drops it. */
-export async function takeOut(queue: Queue, agentId: string): Promise<void> {
+export async function takeOut(queue: ProducerQueue, agentId: string): Promise<void> {
   try {
     await queue.cancel(agentId);
   } catch (error) {

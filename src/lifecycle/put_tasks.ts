@@ -7,7 +7,7 @@
 import { isTerminal } from "../activity/activity.ts";
 import type { NewTaskRow } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
-import type { NewTask } from "../broker/broker.ts";
+import type { NewTask, ProducerQueue } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
 import { noteProducer } from "../stores/broker_use.ts";
@@ -62,7 +62,7 @@ export type PutOutcome =
   | { readonly kind: "uncertain"; readonly cause: unknown };
 
 /** Where tasks go in. */
-export interface PutTarget extends TaskStores {
+export interface PutTarget extends TaskStores<ProducerQueue> {
   /** The broker's id, for the rows. */
   readonly brokerId: string;
   /** The time in milliseconds of the Unix epoch, for what is shown. */

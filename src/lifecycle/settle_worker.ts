@@ -6,7 +6,7 @@
 import { isTerminal } from "../activity/activity.ts";
 import type { RowState } from "../activity/rows.ts";
 import type { ActivityStore } from "../activity/store.ts";
-import type { OwnedClaim } from "../broker/broker.ts";
+import type { OwnedClaim, Queue } from "../broker/broker.ts";
 import type { Interrupted } from "../task/definition.ts";
 import { type Crash, crashTask } from "./crash.ts";
 import { endCanceled, giveBack } from "./give_back.ts";
@@ -22,7 +22,7 @@ export type Departure =
 export async function settleWorker(
   workerId: string,
   departure: Departure,
-  parts: TaskStores,
+  parts: TaskStores<Queue>,
 ): Promise<readonly string[]> {
   // Struck off first, so that no late claim of it is granted behind our back.
   const claims = await parts.queue.removeWorker(workerId);

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { ProducerQueue } from "../broker/broker.ts";
 import { isTerminal } from "../activity/activity.ts";
 import type { InsertOutcome, NewTaskRow } from "../activity/rows.ts";
 import { monotonicMs, sleep } from "../clock.ts";
@@ -35,7 +36,7 @@ export interface ElsewhereRow {
 /** Takes rows over; the outcomes stand in their order. */
 export async function takeOver(
   found: readonly ElsewhereRow[],
-  stores: TaskStores,
+  stores: TaskStores<ProducerQueue>,
 ): Promise<readonly TakeOver[]> {
   const { queue, store } = stores;
   const to = await queue.open();
@@ -66,7 +67,7 @@ export async function takeOver(
 /** A row says that it runs: by a worker that will claim it again, or by one that is gone with its broker. */
 async function openRunning(
   agentId: string,
-  { queue, store }: TaskStores,
+  { queue, store }: TaskStores<ProducerQueue>,
 ): Promise<Exclude<InsertOutcome, { readonly kind: "elsewhere" }>> {
   const until = monotonicMs() + SIGN_OF_LIFE_MS;
   for (;;) {

@@ -4,12 +4,12 @@
  * @module
  */
 import type { ActivityStore } from "../activity/store.ts";
-import type { Queue } from "../broker/broker.ts";
+import type { ProducerQueue, WorkerQueue } from "../broker/broker.ts";
 
 /** Where tasks are: what changes in both is changed in this room alone. */
-export interface TaskStores {
-  /** The queue. */
-  readonly queue: Queue;
+export interface TaskStores<Q extends ProducerQueue = WorkerQueue> {
+  /** The queue, with what the transition asks of it. */
+  readonly queue: Q;
   /** The rows. */
   readonly store: ActivityStore;
 }

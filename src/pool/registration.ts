@@ -6,7 +6,7 @@
  * @module
  */
 import { v7 as uuid } from "uuid";
-import type { Queue, QueueDiagnostics, Renewal, Unsubscribe } from "../broker/broker.ts";
+import type { QueueDiagnostics, Renewal, SupervisorQueue, Unsubscribe } from "../broker/broker.ts";
 import { repeat, type StopRepeating } from "../clock.ts";
 import { supervisorLogger } from "../log/loggers.ts";
 import type { TroubleLog } from "../log/trouble.ts";
@@ -22,7 +22,7 @@ export interface RegistrationParts {
   /** The pool's name. */
   readonly pool: string;
   /** The queue. */
-  readonly queue: Queue;
+  readonly queue: SupervisorQueue;
   /** The workers. */
   readonly slots: readonly WorkerSlot[];
   /** The lease, in milliseconds. */

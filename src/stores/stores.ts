@@ -9,7 +9,7 @@ import { PROGRAM } from "../activity/acquire.ts";
 import { dialectOf } from "../activity/connection.ts";
 import { deferredKysely } from "../activity/deferred_dialect.ts";
 import { ActivityStore } from "../activity/store.ts";
-import type { Broker, Queue } from "../broker/broker.ts";
+import type { Broker, ProducerQueue, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
 import { monotonicMs, wallClockMs, withDeadline } from "../clock.ts";
 import {
@@ -178,7 +178,7 @@ export class Stores {
    * @throws {ConnectionError} If the broker cannot be reached.
    * @throws {IncompatibleError} If the queue is another program's.
    */
-  async queue(name: string): Promise<Queue> {
+  async queue(name: string): Promise<ProducerQueue> {
     return (await this.#open(name)).queue;
   }
 
@@ -523,6 +523,6 @@ function connectMsOf(address: DatabaseAddress): number {
 }
 
 interface OpenQueue {
-  readonly queue: Queue;
+  readonly queue: ProducerQueue;
   readonly brokerId: string;
 }

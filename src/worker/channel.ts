@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Queue } from "../broker/broker.ts";
+import type { WorkerQueue } from "../broker/broker.ts";
 import { ConnectionError } from "../errors.ts";
 import { type ByteOutput, writeSome } from "../log/stdout.ts";
 import type { BootRecord } from "../process/handshake.ts";
@@ -15,7 +15,7 @@ export type Say = (message: string) => Promise<void>;
 /** The way that the supervisor chose. */
 export function channelOf(
   { channel, supervisorId }: Pick<BootRecord, "channel" | "supervisorId">,
-  queue: Queue,
+  queue: WorkerQueue,
 ): Say {
   switch (channel.kind) {
     case "broker":

@@ -6,7 +6,7 @@
  * @module
  */
 import type { ActivityStore } from "../activity/store.ts";
-import type { Claim, Queue } from "../broker/broker.ts";
+import type { Claim, WorkerQueue } from "../broker/broker.ts";
 import { after, sleep, TimeSlice } from "../clock.ts";
 import { isOutage } from "../contact.ts";
 import { checkOptions } from "../options.ts";
@@ -30,7 +30,7 @@ export interface ProgressParts {
   /** The run's claim. */
   readonly claim: Claim;
   /** Its queue. */
-  readonly queue: Queue;
+  readonly queue: WorkerQueue;
   /** The rows. */
   readonly store: ActivityStore;
   /** Aborts when the run may write nothing any more. */

@@ -6,7 +6,7 @@
 import { HANDLERS } from "../activity/acquire.ts";
 import { openDatabase } from "../activity/connection.ts";
 import { ActivityStore } from "../activity/store.ts";
-import type { Broker, Queue } from "../broker/broker.ts";
+import type { Broker, WorkerQueue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
 import { showBroker, showDatabase } from "../addresses.ts";
 import { aborted, monotonicMs, settlesWithin, withDeadline } from "../clock.ts";
@@ -112,7 +112,7 @@ class Patience {
 class Worker {
   readonly #boot: BootRecord;
   readonly #broker: Broker;
-  readonly #queue: Queue;
+  readonly #queue: WorkerQueue;
   readonly #brokerId: string;
   readonly #store: ActivityStore;
   readonly #say: Say;
@@ -127,7 +127,7 @@ class Worker {
   private constructor(parts: {
     boot: BootRecord;
     broker: Broker;
-    queue: Queue;
+    queue: WorkerQueue;
     brokerId: string;
     store: ActivityStore;
     say: Say;
