@@ -34,7 +34,7 @@ import { readResults, type TaskResult } from "./results.ts";
 import { Stores } from "../stores/stores.ts";
 
 /**
- * What {@linkcode Client.cancelPending} may be told.
+ * Options of {@linkcode Client.cancelPending}.
  *
  * @example
  * ```ts
@@ -312,7 +312,7 @@ export class Client {
   }
 
   /**
-   * How far tasks are and what came of them, in one query, without waiting for any: {@linkcode gather} waits.
+   * Reads the progress and the outcome of tasks, in one query, without waiting for any: {@linkcode gather} waits.
    *
    * @param ids The tasks' ids.
    * @returns One entry for each id, in their order; null for an id without a task.
@@ -368,7 +368,7 @@ export class Client {
   }
 
   /**
-   * How much waits and runs.
+   * Counts the tasks that wait and run.
    *
    * @param queueName The queue; this client's where it is left out.
    */

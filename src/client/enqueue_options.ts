@@ -1,5 +1,5 @@
 /**
- * What may be said with a task that is enqueued, and its check at the door.
+ * The options of an enqueue, and their check.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { isAgentId } from "../task/agent_id.ts";
 import { checkDate } from "../task/dates.ts";
 
 /**
- * What may be said with one task that is enqueued.
+ * Options of one task that is enqueued.
  *
  * @example
  * ```ts
@@ -52,7 +52,7 @@ export interface EnqueueOptions {
 }
 
 /**
- * What may be said with tasks that are enqueued together; it holds for each.
+ * Options of tasks that are enqueued together; they hold for each.
  *
  * @example
  * ```ts

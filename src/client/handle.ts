@@ -29,7 +29,7 @@ import { describeUnended, warnOfWaiting } from "./waiting.ts";
 import { type Progress, readTask, type TaskRef, watchTask } from "./watch.ts";
 
 /**
- * How long to wait for a task.
+ * Options of a wait for a task.
  *
  * @example
  * ```ts
@@ -57,7 +57,7 @@ export interface TaskWaitOptions {
 }
 
 /**
- * How long to follow a task's progress.
+ * Options of {@linkcode TaskHandle.progress}.
  *
  * @example Stop when the reader of a web page is gone
  * ```ts
@@ -102,7 +102,7 @@ export interface TaskHandleOptions {
 }
 
 /**
- * How far a task is.
+ * The progress of a task.
  *
  * @example
  * ```ts
@@ -172,7 +172,7 @@ export interface TaskHandle<Result = unknown> {
   /** The task's name. */
   readonly taskName: string;
   /**
-   * How far it is now.
+   * Reads its status.
    *
    * @throws {ResultExpiredError} If there is no record of it.
    */
@@ -196,7 +196,7 @@ export interface TaskHandle<Result = unknown> {
    */
   wait(options?: TaskWaitOptions): Promise<TaskEndStatus>;
   /**
-   * How far it is, now and whenever that changes, up to its end. Leaving the loop ends the subscription.
+   * Its progress, now and whenever it changes, up to its end. Leaving the loop ends the subscription.
    * A reader slower than the task misses steps in between, never the last.
    *
    * @throws {ResultExpiredError} If there is no record of it (any more).

@@ -9,7 +9,7 @@ import { checkAgentId } from "./enqueue_options.ts";
 import type { Stores } from "../stores/stores.ts";
 
 /**
- * How far a task is, and what came of it if it has ended.
+ * The progress of a task, and its outcome if it has ended.
  *
  * @example
  * ```ts

@@ -108,7 +108,7 @@ export interface PoolOptions extends ClientOptions {
    */
   readonly gracefulShutdownTimeout?: Duration;
   /**
-   * What becomes of a run that a stop cuts off: back to the head of the queue, or canceled.
+   * Whether a run that a stop cuts off goes back to the head of the queue, or is canceled.
    *
    * @default {"requeue"}
    */

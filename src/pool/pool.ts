@@ -52,7 +52,7 @@ export function workerMain(): Promise<unknown> {
 }
 
 /**
- * How to start.
+ * Options of {@linkcode Pool.start}.
  *
  * @example
  * ```ts
@@ -75,7 +75,7 @@ export interface StartOptions {
 }
 
 /**
- * How to stop.
+ * Options of {@linkcode Pool.shutdown}.
  *
  * @example
  * ```ts
@@ -96,7 +96,7 @@ export interface ShutdownOptions {
    */
   readonly timeout?: Duration;
   /**
-   * What becomes of tasks that are cut off: back to the head of the queue, or canceled.
+   * Whether tasks that are cut off go back to the head of the queue, or are canceled.
    *
    * @default {the task definition's `interrupted`, else the pool's}
    */

@@ -53,7 +53,7 @@ export type Database = OpenKysely;
 type OpenKysely = Kysely<any>;
 
 /**
- * What goes with a progress message.
+ * Options of a progress message.
  *
  * @example
  * ```ts
@@ -126,7 +126,7 @@ export interface TaskLog {
 }
 
 /**
- * What a handler is called with.
+ * The argument of a handler.
  *
  * @example
  * ```ts

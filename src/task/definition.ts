@@ -93,7 +93,7 @@ export type ResultOf<Schema extends ContextSchema | NoSchema> = Schema extends C
   : unknown;
 
 /**
- * What becomes of a run that a stop cuts off.
+ * Whether a run that a stop cuts off goes back to the queue, or is canceled.
  *
  * @example
  * ```ts
@@ -142,7 +142,7 @@ export interface TaskOptions<
    */
   readonly queue?: string;
   /**
-   * What becomes of a run that a stop cuts off: back to the head of the queue, or canceled.
+   * Whether a run that a stop cuts off goes back to the head of the queue, or is canceled.
    *
    * @default {the pool's `interrupted`}
    */
@@ -174,12 +174,12 @@ export interface TaskDefinition<
   readonly result: Result;
   /** The queue the task waits in; undefined for that of whoever enqueues it. */
   readonly queue: string | undefined;
-  /** What becomes of a run that a stop cuts off; undefined for the pool's choice. */
+  /** Whether a run that a stop cuts off goes back or is canceled; undefined for the pool's choice. */
   readonly interrupted: Interrupted | undefined;
 }
 
 /**
- * What runs a task. It may be sync or async; what it returns is the task's result.
+ * A function that runs a task. It may be sync or async; the value that it returns is the task's result.
  *
  * @example
  * ```ts
