@@ -300,3 +300,39 @@ contractTest(
     assertEquals(only(await sweepUntilTaken(queue, sweeper)).id, one.id);
   },
 );
+
+contractTest(
+  contract,
+  "a task that an older version gave back although it is to be canceled is the next sweep's to end",
+  async (queue, bench) => {
+    await using redis = await rawRedis(sharedRedisUrl());
+    const [worker, sweeper] = [crew(), crew()];
+    await register(queue, worker);
+    const [marked, other] = [task(), task()];
+    await queue.enqueue([marked, other]);
+    await redis.send("HSET", `{${bench.name}}:task:${marked.id}`, "cancel", "1");
+    const { claims } = await claim(queue, worker.workerIds[0], { slots: 9 });
+    assertEquals(claims.map(({ id }) => id), [other.id]);
+    const swept = only(await sweepUntilTaken(queue, sweeper));
+    assertEquals([swept.id, swept.outcome], [marked.id, "canceled"]);
+    assertEquals(await queue.end(swept), "done");
+  },
+);
+
+contractTest(
+  contract,
+  "tombstones of a list that Redis evicted keep no task from being claimed",
+  async (queue, bench) => {
+    await using redis = await rawRedis(sharedRedisUrl());
+    const worker = crew();
+    await register(queue, worker);
+    const one = task();
+    await queue.enqueue([one]);
+    assertEquals(await queue.cancel(one.id), "removed");
+    await redis.send("DEL", bench.name);
+    assertEquals((await claim(queue, worker.workerIds[0])).claims, []);
+    assertEquals(await queue.enqueue([one]), ["accepted"]);
+    assertEquals((await queue.depth()).waiting, 1);
+    assertEquals((await claimOne(queue, worker.workerIds[0])).id, one.id);
+  },
+);

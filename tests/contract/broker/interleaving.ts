@@ -23,6 +23,7 @@ type Action =
   | { readonly kind: "end"; readonly claim: number }
   | { readonly kind: "release"; readonly claim: number; readonly delayed: boolean }
   | { readonly kind: "strike"; readonly worker: number }
+  | { readonly kind: "sweep" }
   | { readonly kind: "renew" };
 
 const action: fc.Arbitrary<Action> = fc.oneof(
@@ -37,6 +38,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   fc.record({ kind: fc.constant("end" as const), claim: fc.nat(20) }),
   fc.record({ kind: fc.constant("release" as const), claim: fc.nat(20), delayed: fc.boolean() }),
   fc.record({ kind: fc.constant("strike" as const), worker: fc.nat(2) }),
+  fc.constant({ kind: "sweep" as const }),
   fc.constant({ kind: "renew" as const }),
 );
 
@@ -86,6 +88,16 @@ class Story {
       case "strike":
         await queue.removeWorker(this.#worker(action.worker));
         break;
+      case "sweep": {
+        const { supervisorId } = this.#crew;
+        // Its own are alive; what is to be canceled and nobody runs is what it takes.
+        for (const claim of await queue.sweep({ supervisorId, leaseMs: 0 })) {
+          assertEquals(claim.outcome, "canceled");
+          this.claims.push(claim);
+          this.tokens.push(claim.token);
+        }
+        break;
+      }
       case "renew":
         await queue.renew({ ...this.#crew, leaseMs: LONG_LEASE });
     }
