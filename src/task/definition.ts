@@ -5,7 +5,7 @@
  */
 import { checkName } from "../config.ts";
 import { checkOptions } from "../options.ts";
-import { kindOf } from "../show.ts";
+import { kindOf, show } from "../show.ts";
 import type { ContextSchema, TaskRun } from "./context.ts";
 import { schemaProblem } from "./schema.ts";
 
@@ -280,7 +280,24 @@ export interface Task {
   readonly handler: TaskHandler;
 }
 
-const OPTIONS = ["context", "result", "queue", "interrupted"];
+/** One entry for each option: what refuses a value of it. `failure` begins the error. */
+const TASK_OPTIONS: {
+  readonly [Name in keyof TaskOptions]-?: (
+    value: TaskOptions[Name],
+    name: Name,
+    failure: string,
+  ) => void;
+} = {
+  context: refuseNoSchema,
+  result: refuseNoSchema,
+  queue: (queue) => queue === undefined || checkName(queue, "queue"),
+  interrupted: (value, name, failure) => {
+    if (value === undefined || value === "requeue" || value === "cancel") return;
+    throw new TypeError(
+      `${failure}: '${name}' must be "requeue" or "cancel", current value is ${show(value)}`,
+    );
+  },
+};
 
 /**
  * Declares a task: its name, and the schemas of what goes in and what comes out. Producers and workers
@@ -310,13 +327,6 @@ export function defineTask<
   checkName(name, "task");
   checkTaskOptions(name, options);
   const { context, result, queue, interrupted } = options;
-  if (queue !== undefined) checkName(queue, "queue");
-  if (interrupted !== undefined && interrupted !== "requeue" && interrupted !== "cancel") {
-    throw new TypeError(
-      `Cannot define task '${name}': 'interrupted' must be "requeue" or "cancel", current value is ` +
-        `${JSON.stringify(interrupted)}`,
-    );
-  }
   return Object.freeze({
     name,
     context: context as Context,
@@ -326,7 +336,7 @@ export function defineTask<
   });
 }
 
-/** Refuses options that are none, names that are unknown, and what is no schema. */
+/** Refuses options that are none, names that are unknown, and values that an option may not have. */
 function checkTaskOptions(name: string, options: TaskOptions): void {
   const failure = `Cannot define task '${name}'`;
   if (schemaProblem(options) === undefined) {
@@ -334,16 +344,18 @@ function checkTaskOptions(name: string, options: TaskOptions): void {
       `${failure}: the options are a schema; write { context: schema } or { result: schema }`,
     );
   }
-  checkOptions(`define task '${name}'`, options, OPTIONS);
-  for (const option of ["context", "result"] as const) {
-    if (!Object.hasOwn(options, option)) continue;
-    const problem = schemaProblem(options[option]);
-    if (problem !== undefined) {
-      throw new TypeError(
-        `${failure}: '${option}' must be a schema such as z.object({ … }) of zod, current value is ${problem}`,
-      );
-    }
+  checkOptions(`define task '${name}'`, options, Object.keys(TASK_OPTIONS));
+  for (const option of Object.keys(TASK_OPTIONS) as (keyof TaskOptions)[]) {
+    if (option in options) TASK_OPTIONS[option](options[option] as never, option as never, failure);
   }
+}
+
+function refuseNoSchema(value: unknown, name: string, failure: string): void {
+  const problem = schemaProblem(value);
+  if (problem === undefined) return;
+  throw new TypeError(
+    `${failure}: '${name}' must be a schema such as z.object({ … }) of zod, current value is ${problem}`,
+  );
 }
 
 /**
