@@ -132,7 +132,17 @@ Deno.test("no-bare-error asks for an error that a caller can tell apart", () => 
 });
 
 Deno.test("portable keeps Deno and Temporal out of what runs on Node.js", () => {
-  for (const file of ["src/config.ts", "src/task/a.ts", "src/broker/a.ts", "src/client/a.ts"]) {
+  const rooms = [
+    "program",
+    "sqlite",
+    "task",
+    "broker",
+    "activity",
+    "stores",
+    "lifecycle",
+    "client",
+  ];
+  for (const file of ["src/config.ts", ...rooms.map((room) => `src/${room}/a.ts`)]) {
     assertBreaks("portable", file, [
       `export const a = Deno.pid;`,
       `export type A = Temporal.Duration;`,
