@@ -11,7 +11,7 @@ import { deferredKysely } from "../activity/deferred_dialect.ts";
 import { ActivityStore } from "../activity/store.ts";
 import type { Broker, ProducerQueue, Queue } from "../broker/broker.ts";
 import { openBroker } from "../broker/open_broker.ts";
-import { monotonicMs, wallClockMs, withDeadline } from "../clock.ts";
+import { monotonicMs, wallClockMs } from "../clock.ts";
 import {
   type BrokerAddress,
   type DatabaseAddress,
@@ -20,23 +20,18 @@ import {
 } from "../addresses.ts";
 import { activityMessages, CONF } from "../config.ts";
 import { Contact, type ContactListener } from "../contact.ts";
-import { AgentexecError, ConnectionError } from "../errors.ts";
+import { AgentexecError } from "../errors.ts";
 import { beforeActing, isDeclaring, workerConnections } from "../program/role.ts";
 import type { Rights } from "../program/permissions.ts";
 import type { Database } from "../task/context.ts";
 import { describeEmbedded, prepareEmbedded } from "./embedded.ts";
 import { type ConnectOptions, keepTryingWith } from "./keep_trying.ts";
 import { Lazy } from "./lazy.ts";
+import { ProducerQueues } from "./producer_queues.ts";
 import { type Connections, KitPlace, type Replacement } from "./replacement.ts";
 import { type AddressOptions, StoreAddresses } from "./store_addresses.ts";
 import { databaseRightsOf, explainDenial, rightsOf } from "./store_rights.ts";
 import { warn } from "./warn.ts";
-
-/**
- * How long a producer waits for the broker. What it does with the database beside it fits into the rest of the 2 s in
- * which a call fails.
- */
-const PRODUCER_CALL_MS = 1_400;
 
 /** What connections are made from. Everything missing comes from the environment. */
 export interface StoreOptions extends Omit<AddressOptions, "entrypoint"> {
@@ -85,7 +80,7 @@ export class Stores {
   readonly #kit = new KitPlace();
   /** Settles once the tables are known to be there. */
   #migrated: Promise<void> | undefined;
-  #queues = new Map<string, Promise<OpenQueue>>();
+  #queues: ProducerQueues;
   /** Queues that were used, or are served here. */
   readonly #known = new Set<string>();
   /** What the operator was told of. */
@@ -100,6 +95,7 @@ export class Stores {
     this.#addresses = new StoreAddresses(options);
     this.#broker = this.#lazyBroker();
     this.#store = this.#lazyStore();
+    this.#queues = this.#queuesOf(this.#broker);
   }
 
   /** Says which module declares the tasks, where it is not the main module: the embedded stores stand beside it. */
@@ -179,7 +175,8 @@ export class Stores {
    * @throws {IncompatibleError} If the queue is another program's.
    */
   async queue(name: string): Promise<ProducerQueue> {
-    return (await this.#open(name)).queue;
+    this.#refuseClosed();
+    return (await this.#queues.get(name)).queue;
   }
 
   /** The same for a supervisor, which would rather wait: its calls have the broker's own deadlines. */
@@ -192,7 +189,8 @@ export class Stores {
 
   /** The id of the broker that holds a queue, for the rows. */
   async brokerId(queueName: string): Promise<string> {
-    return (await this.#open(queueName)).brokerId;
+    this.#refuseClosed();
+    return (await this.#queues.get(queueName)).brokerId;
   }
 
   /**
@@ -201,15 +199,8 @@ export class Stores {
    * @throws {ConnectionError} If the broker could never be reached.
    */
   async currentBrokerId(queueName: string): Promise<string> {
-    const { queue, brokerId: former } = await this.#open(queueName);
-    let brokerId = former;
-    try {
-      brokerId = await queue.open();
-    } catch (error) {
-      if (!(error instanceof ConnectionError)) throw error;
-    }
-    this.#queues.set(queueName, Promise.resolve({ queue, brokerId }));
-    return brokerId;
+    this.#refuseClosed();
+    return await this.#queues.brokerIdNow(queueName);
   }
 
   /** Whether a test kit's connections are in place of the client's own. */
@@ -435,7 +426,7 @@ export class Stores {
     this.#session = new AbortController();
     this.#broker = broker;
     this.#store = store;
-    this.#queues = new Map();
+    this.#queues = this.#queuesOf(broker);
     this.#migrated = undefined;
     // The next statement goes to the other database. What is still open is closed in passing, or cut.
     this.#ownKysely.disconnect().catch(() => {});
@@ -446,40 +437,12 @@ export class Stores {
     if (this.#closed) throw new AgentexecError("Cannot use this client: it was closed");
   }
 
-  #open(name: string): Promise<OpenQueue> {
-    const known = this.#queues.get(name);
-    if (known !== undefined) return known;
-    const opening = this.#openNew(name);
-    this.#queues.set(name, opening);
-    // The next call tries again.
-    opening.catch(() => this.#queues.get(name) === opening && this.#queues.delete(name));
-    return opening;
-  }
-
-  async #openNew(name: string): Promise<OpenQueue> {
-    this.#refuseClosed();
-    // Before anything begins: an address that is missing is the caller's error, and nobody's else.
-    const isPatient = this.#kit.present !== undefined || this.brokerAddress.kind === "sqlite";
-    const opening = this.#openOn(this.#broker, name);
-    // A broker in a file says by itself who keeps it waiting.
-    if (isPatient) return await opening;
-    const explained = opening.catch(async (error) => {
-      throw await this.#explained(error);
+  #queuesOf(broker: Lazy<Broker>): ProducerQueues {
+    return new ProducerQueues({
+      broker,
+      address: () => this.#kit.present === undefined ? this.brokerAddress : undefined,
+      explained: (error) => this.#explained(error),
     });
-    const address = showBroker(this.brokerAddress);
-    return await withDeadline(explained, {
-      ms: PRODUCER_CALL_MS,
-      error: () =>
-        new ConnectionError(
-          `Cannot open the queue '${name}' at ${address}: no answer within ${PRODUCER_CALL_MS} ms`,
-          { retryable: true },
-        ),
-    });
-  }
-
-  async #openOn(broker: Lazy<Broker>, name: string): Promise<OpenQueue> {
-    const queue = (await broker.get()).queue(name, { callMs: PRODUCER_CALL_MS });
-    return { queue, brokerId: await queue.open() };
   }
 
   #lazyBroker(): Lazy<Broker> {
@@ -520,9 +483,4 @@ export class Stores {
 /** How long the address allows for connecting; 0 if it does not say. */
 function connectMsOf(address: DatabaseAddress): number {
   return address.kind === "postgres" ? address.connectMs ?? 0 : 0;
-}
-
-interface OpenQueue {
-  readonly queue: ProducerQueue;
-  readonly brokerId: string;
 }
