@@ -7,9 +7,8 @@
 import { isTerminal } from "../activity/activity.ts";
 import type { OwnedClaim } from "../broker/broker.ts";
 import { backoff } from "../clock.ts";
-import { endTask } from "./end.ts";
+import { type EndParts, endTask } from "./end.ts";
 import { giveBack } from "./give_back.ts";
-import type { TaskStores } from "./task_stores.ts";
 
 /** The wait of a task whose process crashed once; it doubles with each crash. */
 const WAITS = { firstMs: 1_000, mostMs: 300_000, exact: true };
@@ -26,7 +25,7 @@ export interface Crash {
 export async function crashTask(
   claim: OwnedClaim,
   { cause, crashLimit }: Crash,
-  parts: TaskStores,
+  parts: EndParts,
 ): Promise<void> {
   const { id: agentId, token } = claim;
   const crashes = claim.crashes + 1;

@@ -9,6 +9,7 @@ import { isTerminal } from "../activity/activity.ts";
 import type { RowState } from "../activity/rows.ts";
 import type { ClaimRef } from "../broker/broker.ts";
 import type { Counters } from "../task/counters.ts";
+import { backoff, sleep } from "../clock.ts";
 import { Brokers } from "./brokers.ts";
 import type { TaskStores } from "./task_stores.ts";
 
@@ -33,11 +34,17 @@ export interface Ending {
 /** What became of an end. */
 export type EndOutcome =
   /** It is in the row, and the broker has forgotten the task. */
-  | { readonly kind: "ended" }
+  | { readonly kind: "ended"; readonly status: Ending["status"] }
   /** The row had something else to say, and the broker was brought to it. */
   | { readonly kind: "overruled"; readonly row: RowState }
-  /** The database refuses it as it is; nothing was changed. */
+  /** The database refuses it in any words, and it was not to be tried again: the claim is as it was. */
   | { readonly kind: "invalid"; readonly reason: string };
+
+/** A claim, and what its task is called. */
+export interface NamedClaim extends ClaimRef {
+  /** The task's name. */
+  readonly name: string;
+}
 
 /** How an end is written. */
 export interface EndParts extends TaskStores {
@@ -45,13 +52,53 @@ export interface EndParts extends TaskStores {
   readonly signal?: AbortSignal;
   /** Makes the row of a task that has none; where it is missing, such a task is ended in the broker alone. */
   readonly makeRow?: () => Promise<void>;
+  /** What is written instead of an end that the database refuses for this reason. */
+  readonly instead?: (reason: string) => Ending;
+  /**
+   * Until it aborts, an end that the database refuses in any words is tried again, with growing pauses: a rule of the
+   * database's owner may let it pass later, and the handler is not to run again for it.
+   *
+   * @default {undefined} (it is tried once)
+   */
+  readonly until?: () => AbortSignal;
+  /** Tells the operator of an end that the database refuses. */
+  readonly tell?: (line: string) => void;
   /** Calls the broker; it may be called until it answers, since the row is written by then. */
   readonly insist?: (call: () => Promise<unknown>) => Promise<void>;
 }
 
+/** Between two tries of an end that the database refuses. */
+const REFUSED_PAUSES = { firstMs: 1_000, mostMs: 300_000, exact: true };
+
 /** Ends a claimed task: row first, then the broker. */
 export async function endTask(
-  claim: ClaimRef,
+  claim: NamedClaim,
+  ending: Ending,
+  parts: EndParts,
+): Promise<EndOutcome> {
+  const { instead } = parts;
+  for (let refusals = 1;; refusals++) {
+    const outcome = await tryToEnd(claim, ending, parts);
+    if (outcome.kind !== "invalid") return outcome;
+    if (instead !== undefined) {
+      const other = await tryToEnd(claim, instead(outcome.reason), parts);
+      if (other.kind !== "invalid") return other;
+    }
+    const pauseMs = backoff(refusals, REFUSED_PAUSES);
+    const until = parts.until?.();
+    const isOver = until === undefined || until.aborted;
+    parts.tell?.(
+      `Cannot end task ${claim.name} ${claim.id} as '${ending.status}': the database refuses to write its row ` +
+        `(agent_id '${claim.id}'): ${outcome.reason}; ` +
+        (isOver ? "it stays as it is for now" : `it is tried again in ${pauseMs / 1_000} s`),
+    );
+    if (isOver) return outcome;
+    await sleep(pauseMs, { signal: until });
+  }
+}
+
+async function tryToEnd(
+  claim: NamedClaim,
   ending: Ending,
   parts: EndParts,
 ): Promise<EndOutcome> {
@@ -71,7 +118,7 @@ export async function endTask(
     case "written":
     case "missing":
       await insist(() => queue.end(claim));
-      return { kind: "ended" };
+      return { kind: "ended", status: ending.status };
     default:
       return outcome satisfies never;
   }

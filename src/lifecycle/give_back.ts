@@ -3,10 +3,11 @@
  *
  * @module
  */
-import type { ClaimRef, ReleaseOptions } from "../broker/broker.ts";
+import type { ActivityWrite } from "../activity/rows.ts";
+import type { ReleaseOptions } from "../broker/broker.ts";
+import { AgentexecError } from "../errors.ts";
 import type { Counters } from "../task/counters.ts";
-import { endTask } from "./end.ts";
-import type { TaskStores } from "./task_stores.ts";
+import { type EndParts, endTask, type NamedClaim } from "./end.ts";
 
 /** Why and how a task goes back. */
 export interface GiveBackOptions extends ReleaseOptions {
@@ -21,25 +22,36 @@ export interface GiveBackOptions extends ReleaseOptions {
  * claimed does not go back, it ends.
  */
 export async function giveBack(
-  claim: ClaimRef,
+  claim: NamedClaim,
   { message, counters, ...release }: GiveBackOptions,
-  parts: TaskStores,
+  parts: EndParts,
 ): Promise<void> {
   const { outcome, token } = await parts.queue.release(claim, release);
   if (outcome === "canceled") return await endCanceled(claim, parts);
   // Another's, or ended: whoever has it writes its row.
   if (outcome !== "done") return;
-  await parts.store.write({
-    agentId: claim.id,
-    token,
-    status: "queued",
-    message,
-    ...(counters === undefined ? {} : { counters }),
-  });
+  const row = { agentId: claim.id, token, message };
+  await noteWaiting(counters === undefined ? row : { ...row, counters }, parts);
+}
+
+/**
+ * Writes that a task waits, which the broker knows already.
+ *
+ * @throws {AgentexecError} If the database refuses that; the task runs all the same.
+ */
+export async function noteWaiting(
+  write: Omit<ActivityWrite, "status">,
+  { store }: EndParts,
+): Promise<void> {
+  const outcome = await store.write({ ...write, status: "queued" });
+  if (outcome.kind !== "invalid") return;
+  throw new AgentexecError(
+    `the database refuses to note that task ${write.agentId} waits: ${outcome.reason}`,
+  );
 }
 
 /** Somebody canceled the task while its worker had it: it does not run again. */
-export async function endCanceled(claim: ClaimRef, parts: TaskStores): Promise<void> {
+export async function endCanceled(claim: NamedClaim, parts: EndParts): Promise<void> {
   await endTask(
     claim,
     { status: "canceled", message: "Canceled: its worker process is gone" },

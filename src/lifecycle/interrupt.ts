@@ -4,17 +4,15 @@
  *
  * @module
  */
-import type { ClaimRef } from "../broker/broker.ts";
 import type { Interrupted } from "../task/definition.ts";
-import { endTask } from "./end.ts";
+import { type EndParts, endTask, type NamedClaim } from "./end.ts";
 import { giveBack } from "./give_back.ts";
-import type { TaskStores } from "./task_stores.ts";
 
 /** Settles a task that a stop of its pool cut off. */
 export async function interruptTask(
-  claim: ClaimRef,
+  claim: NamedClaim,
   interrupted: Interrupted,
-  parts: TaskStores,
+  parts: EndParts,
 ): Promise<void> {
   if (interrupted === "requeue") {
     return await giveBack(claim, { message: "Interrupted: the pool was stopped" }, parts);

@@ -5,11 +5,11 @@
  * @module
  */
 import type { SweptClaim } from "../broker/broker.ts";
-import { endTask } from "./end.ts";
-import type { TaskStores } from "./task_stores.ts";
+import { type EndParts, endTask } from "./end.ts";
+import { noteWaiting } from "./give_back.ts";
 
 /** Settles a task that a sweep took from a host that is gone. */
-export async function lapseTask(claim: SweptClaim, parts: TaskStores): Promise<void> {
+export async function lapseTask(claim: SweptClaim, parts: EndParts): Promise<void> {
   const { id: agentId, token, lapses, outcome } = claim;
   const counters = { lapses };
   if (outcome === "canceled") {
@@ -22,8 +22,7 @@ export async function lapseTask(claim: SweptClaim, parts: TaskStores): Promise<v
   }
   if (outcome === "returned") {
     const message = "Waiting to run again: the host that ran it is gone";
-    await parts.store.write({ agentId, token, status: "queued", message, counters });
-    return;
+    return await noteWaiting({ agentId, token, message, counters }, parts);
   }
   const message = lostMessage(lapses);
   await endTask(claim, {

@@ -6,7 +6,8 @@
  */
 import type { Claim } from "../broker/broker.ts";
 import { sleep } from "../clock.ts";
-import { ConnectionError } from "../errors.ts";
+import { AgentexecError, ConnectionError } from "../errors.ts";
+import { workerLogger } from "../log/loggers.ts";
 import { countersOf } from "../task/counters.ts";
 import { type Ending, type EndOutcome, type EndParts, endTask, settleToRow } from "./end.ts";
 import { giveBack } from "./give_back.ts";
@@ -27,6 +28,8 @@ export interface RunParts extends TaskStores {
   readonly lost: AbortSignal;
   /** Aborts when the worker is to end: the broker is then not waited for any longer. */
   readonly stopping: AbortSignal;
+  /** Called when the database refused the run's end: it is tried again and again, and needs no slot. */
+  readonly onRefused: (line: string) => void;
 }
 
 /** Begins a run: its handler may start, or the row had something else to say and the claim is settled. */
@@ -46,15 +49,27 @@ export async function beginRun(
   }
   if (outcome.kind === "written") return "begun";
   if (outcome.kind !== "refused") {
-    throw new TypeError(`Cannot begin task ${agentId} by a write that was ${outcome.kind}`);
+    const reason = outcome.kind === "invalid" ? `refused: ${outcome.reason}` : outcome.kind;
+    throw new AgentexecError(`Cannot begin task ${agentId} by a write that was ${reason}`);
   }
   await settleToRow(claim, outcome.row, endParts(claim, parts));
   return "settled";
 }
 
-/** Ends a run. */
-export function endRun(claim: Claim, ending: Ending, parts: RunParts): Promise<EndOutcome> {
-  return endTask(claim, ending, endParts(claim, parts));
+/**
+ * Ends a run; `instead` makes the end that is written if the database refuses a result.
+ *
+ * @throws {AgentexecError} If the worker is to end, and the database still refuses to write the end.
+ */
+export async function endRun(
+  claim: Claim,
+  ending: Ending,
+  { instead, ...parts }: RunParts & Pick<EndParts, "instead">,
+): Promise<EndOutcome> {
+  const more = instead === undefined ? {} : { instead };
+  const outcome = await endTask(claim, ending, { ...endParts(claim, parts), ...more });
+  if (outcome.kind !== "invalid" || parts.lost.aborted) return outcome;
+  throw new AgentexecError(`The database refuses the end of task ${claim.id}: ${outcome.reason}`);
 }
 
 /** The stores failed, not the task: it waits a moment, charged nothing. Its row is left as it is. */
@@ -75,6 +90,11 @@ function endParts(claim: Claim, parts: RunParts): EndParts {
     signal: lost,
     makeRow: () => makeRow(claim, parts),
     insist: (call) => insist(call, parts),
+    until: () => AbortSignal.any([lost, parts.stopping]),
+    tell: (line) => {
+      workerLogger().error(line);
+      parts.onRefused(line);
+    },
   };
 }
 

@@ -9,6 +9,7 @@ import type { ActivityStore } from "../activity/store.ts";
 import type { OwnedClaim, Queue } from "../broker/broker.ts";
 import type { Interrupted } from "../task/definition.ts";
 import { type Crash, crashTask } from "./crash.ts";
+import type { EndParts } from "./end.ts";
 import { endCanceled, giveBack } from "./give_back.ts";
 import { interruptTask } from "./interrupt.ts";
 import { ROWS_AT_ONCE, type TaskStores } from "./task_stores.ts";
@@ -22,7 +23,7 @@ export type Departure =
 export async function settleWorker(
   workerId: string,
   departure: Departure,
-  parts: TaskStores<Queue>,
+  parts: EndParts & TaskStores<Queue>,
 ): Promise<readonly string[]> {
   // Struck off first, so that no late claim of it is granted behind our back.
   const claims = await parts.queue.removeWorker(workerId);

@@ -7,9 +7,8 @@ import type { Claim } from "../broker/broker.ts";
 import { backoff } from "../clock.ts";
 import { workerLogger } from "../log/loggers.ts";
 import { listClosest } from "../task/closest.ts";
-import { endTask } from "./end.ts";
+import { type EndParts, endTask } from "./end.ts";
 import { giveBack } from "./give_back.ts";
-import type { TaskStores } from "./task_stores.ts";
 
 /** The first wait of a task whose name nobody here knows; it doubles. */
 const WAITS = { firstMs: 5_000, mostMs: 300_000, exact: true };
@@ -17,7 +16,7 @@ const WAITS = { firstMs: 5_000, mostMs: 300_000, exact: true };
 const LIMIT_MS = 3_600_000;
 
 /** What is needed to settle one. */
-export interface UnknownParts extends TaskStores {
+export interface UnknownParts extends EndParts {
   /** The pool's tasks. */
   readonly tasks: ReadonlyMap<string, unknown>;
 }
@@ -40,5 +39,5 @@ export async function settleUnknown(claim: Claim, parts: UnknownParts): Promise<
     message: problem,
     error: problem,
     failure: { name: "UnknownTaskError", message: problem, stack: null },
-  }, parts);
+  }, { ...parts, tell: (line) => workerLogger().error(line) });
 }

@@ -44,5 +44,6 @@ async function record(claim: SweptClaim, { queue, store, pool }: MaintenancePart
   if (outcome === "returned") {
     log.warn(`Took task ${name} ${agentId} back from a host that is gone (lapse ${lapses})`);
   }
-  await lapseTask(claim, { queue, store });
+  // One whose end the database refuses is answered with again by a later sweep.
+  await lapseTask(claim, { queue, store, tell: (line) => log.error(line) });
 }

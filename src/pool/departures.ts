@@ -119,7 +119,12 @@ export class Departures {
     for (;;) {
       try {
         const departure = this.#departureOf(slot, worker, cause);
-        const settling = settleWorker(worker.workerId, departure, { queue, store });
+        const settling = settleWorker(worker.workerId, departure, {
+          queue,
+          store,
+          until: () => signal,
+          tell: (line) => supervisorLogger(this.#parts.pool).error(line),
+        });
         // While the pool runs a store may take its time; once it stops, only so much.
         await Promise.race([settling, aborted(signal)]);
         this.#cutOff.push(...await closingCall(settling, SETTLE_MS));

@@ -7,6 +7,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { ActivityStore } from "../activity/store.ts";
 import type { Claim, Depth, Queue } from "../broker/broker.ts";
 import { repeat, settlesWithin, type StopRepeating } from "../clock.ts";
+import { AgentexecError } from "../errors.ts";
 import { activityMessages } from "../config.ts";
 import { restoreOrphans } from "../lifecycle/restore.ts";
 import { settleUnknown } from "../lifecycle/unknown.ts";
@@ -113,6 +114,7 @@ export class KitWorker {
     const { queue, store, tasks, maxResultBytes, database } = this.#parts;
     const task = tasks.get(claim.name);
     if (task === undefined) return await settleUnknown(claim, this.#parts);
+    let refused: string | undefined;
     const run = new Run(claim, task, {
       queue,
       store,
@@ -124,6 +126,11 @@ export class KitWorker {
       ungranted: [],
       database,
       stopping: this.#stopping.signal,
+      // A test is not to wait for a rule of its database to change.
+      onRefused: (line) => {
+        refused = line;
+        run.lose(line);
+      },
     });
     const stopChecking = repeat(CHECK_EVERY_MS, {
       action: () => this.#check(run),
@@ -133,6 +140,7 @@ export class KitWorker {
     this.#runs.set(run, stopChecking);
     try {
       await this.#outside(() => runInFrame(frame, () => run.execute()));
+      if (refused !== undefined) throw new AgentexecError(refused);
     } finally {
       this.#runs.delete(run);
       await stopChecking();

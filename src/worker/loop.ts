@@ -21,7 +21,7 @@ const TRY_AGAIN_MS = 250;
 const CHECK_EVERY_MS = 1_000;
 
 /** What a loop is made of. */
-export interface LoopParts extends RunEnvironment {
+export interface LoopParts extends Omit<RunEnvironment, "onRefused"> {
   /** `<supervisorId>/<number>/<spawn>`. */
   readonly workerId: string;
   /** The pool's tasks. */
@@ -73,13 +73,18 @@ export class ClaimLoop {
     });
     try {
       while (!this.#stop.signal.aborted) {
-        if (this.#runs.size >= this.#parts.concurrency) await this.#slotOrStop();
+        if (this.#slots <= 0) await this.#slotOrStop();
         else await this.#claimOrWait();
       }
       while (this.runs.some((run) => !run.isLost)) await this.#slotOrStop();
     } finally {
       await stopChecking();
     }
+  }
+
+  /** How many slots are free: a run whose end the database refuses for now needs none. */
+  get #slots(): number {
+    return this.#parts.concurrency - this.runs.filter((run) => !run.isEnding).length;
   }
 
   #slotOrStop(): Promise<void> {
@@ -89,12 +94,12 @@ export class ClaimLoop {
   }
 
   async #claimOrWait(): Promise<void> {
-    const { queue, workerId, concurrency, leaseMs } = this.#parts;
+    const { queue, workerId, leaseMs } = this.#parts;
     const { signal } = this.#stop;
     try {
       const answer = await queue.claim({
         workerId,
-        slots: concurrency - this.#runs.size,
+        slots: this.#slots,
         holding: [...this.#runs.keys(), ...this.#settling],
         leaseMs,
       });
@@ -125,7 +130,7 @@ export class ClaimLoop {
   #start(claim: Claim): void {
     const task = this.#parts.tasks.get(claim.name);
     if (task === undefined) return void this.#settleUnknown(claim);
-    const run = new Run(claim, task, this.#parts);
+    const run = new Run(claim, task, { ...this.#parts, onRefused: () => this.#wakeUp() });
     this.#runs.set(claim.id, run);
     this.#parts.onChange();
     this.#supervise(run);
@@ -134,7 +139,7 @@ export class ClaimLoop {
   async #settleUnknown(claim: Claim): Promise<void> {
     this.#settling.add(claim.id);
     try {
-      await settleUnknown(claim, this.#parts);
+      await settleUnknown(claim, { ...this.#parts, until: () => this.#parts.stopping });
     } catch (error) {
       this.#sayTrouble("give back", `task ${claim.name} ${claim.id}`, error);
     } finally {

@@ -7,6 +7,7 @@ import type { Claim } from "../broker/broker.ts";
 import type { ActivityMessages } from "../config.ts";
 import { sleep } from "../clock.ts";
 import { ConnectionError } from "../errors.ts";
+import type { Ending } from "../lifecycle/end.ts";
 import { beginRun, endRun, type RunParts } from "../lifecycle/run.ts";
 import { taskLog, taskLogger } from "../log/loggers.ts";
 import { explainDenied } from "../process/scope.ts";
@@ -44,6 +45,7 @@ export class Run {
   /** Aborts when the run may write nothing any more. */
   readonly #lost = new AbortController();
   #cancelRequested = false;
+  #isEnding = false;
 
   constructor(claim: Claim, task: Task, environment: RunEnvironment) {
     this.claim = claim;
@@ -60,6 +62,11 @@ export class Run {
   /** Whether the run was lost. */
   get isLost(): boolean {
     return this.#lost.signal.aborted;
+  }
+
+  /** Whether its handler is done, and the database refuses to write its end for now. */
+  get isEnding(): boolean {
+    return this.#isEnding;
   }
 
   /** Somebody canceled the task: the handler is told; it ends as canceled unless it completes after all. */
@@ -148,35 +155,50 @@ export class Run {
   async #complete(result: string | undefined, progress: Progress): Promise<void> {
     const { claim } = this;
     const { messages } = this.#environment;
+    let failed = "";
+    const instead = (reason: string) => {
+      const { ending, shown } = this.#failure(
+        new TypeError(`Cannot store the result of task '${claim.name}': ${reason}`),
+        progress,
+      );
+      failed = shown;
+      return ending;
+    };
     const outcome = await endRun(this.claim, {
       status: "complete",
       message: messages.complete,
       percentage: 100,
       ...(result === undefined ? {} : { result }),
-    }, this.#parts);
-    if (outcome.kind === "invalid") {
-      return await this.#fail(
-        new TypeError(`Cannot store the result of task '${claim.name}': ${outcome.reason}`),
-        progress,
-      );
-    }
-    if (outcome.kind === "ended") taskLogger(claim).info(`Task completed: ${claim.name}`);
+    }, { ...this.#parts, instead });
+    if (outcome.kind !== "ended") return;
+    if (outcome.status === "complete") taskLogger(claim).info(`Task completed: ${claim.name}`);
+    else taskLogger(claim).error(`Task failed: ${failed}`);
   }
 
   async #fail(thrown: unknown, progress: Progress): Promise<void> {
+    const { ending, shown } = this.#failure(thrown, progress);
+    const outcome = await endRun(this.claim, ending, this.#parts);
+    if (outcome.kind === "ended") taskLogger(this.claim).error(`Task failed: ${shown}`);
+  }
+
+  /** What a run ends with that failed, and its error as a line. */
+  #failure(
+    thrown: unknown,
+    progress: Progress,
+  ): { readonly ending: Ending; readonly shown: string } {
     const { claim } = this;
     const { messages, ungranted } = this.#environment;
     const { headline, text } = describeError(thrown);
     const hint = explainDenied(text, { environment: ungranted });
     const shown = hint === undefined ? headline : `${headline} (${hint})`;
-    const outcome = await endRun(this.claim, {
+    const ending: Ending = {
       status: "error",
       message: progress.wordedFailure ?? messages.error.replaceAll("{error}", () => shown),
       error: hint === undefined ? text : text.replace(headline, () => shown),
       failure: partsOfError(thrown),
       counters: { failures: claim.failures + 1 },
-    }, this.#parts);
-    if (outcome.kind === "ended") taskLogger(claim).error(`Task failed: ${shown}`);
+    };
+    return { ending, shown };
   }
 
   async #endCanceled(): Promise<void> {
@@ -191,7 +213,11 @@ export class Run {
 
   /** What the beginning and the end of this run need. */
   get #parts(): RunParts {
-    return { ...this.#environment, lost: this.#lost.signal };
+    const onRefused = (line: string) => {
+      this.#isEnding = true;
+      this.#environment.onRefused(line);
+    };
+    return { ...this.#environment, lost: this.#lost.signal, onRefused };
   }
 }
 

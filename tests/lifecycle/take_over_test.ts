@@ -116,6 +116,7 @@ Deno.test("a run whose end its row refuses since another broker has the task end
     storeContext: true,
     lost: new AbortController().signal,
     stopping: new AbortController().signal,
+    onRefused: () => {},
   });
   assertEquals(outcome.kind, "overruled");
   assertEquals(await here.queue.whereabouts([agentId]), ["unknown"]);
