@@ -128,6 +128,12 @@ const portable: Deno.lint.Rule = {
           message: `Producers run on Node.js too: ${node.name} is not there, use a node: module`,
         });
       },
+      "MemberExpression[property.name='withResolvers']"(node) {
+        context.report({
+          node,
+          message: "Producers run on Node.js 20 too: Promise.withResolvers is not there",
+        });
+      },
     };
   },
 };

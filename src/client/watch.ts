@@ -7,7 +7,7 @@
 import { type ActivityStatus, isTerminal, type MetadataFilter } from "../activity/activity.ts";
 import type { TaskRow } from "../activity/rows.ts";
 import type { Unsubscribe } from "../broker/broker.ts";
-import { monotonicMs, settlesWithin, sleep } from "../clock.ts";
+import { aborted, monotonicMs, settlesWithin, sleep } from "../clock.ts";
 import { AgentexecError, ConnectionError, ResultExpiredError } from "../errors.ts";
 import type { Stores } from "../stores/stores.ts";
 
@@ -161,9 +161,9 @@ class TaskFeed {
   readonly #ref: TaskRef;
   readonly #options: WatchTaskOptions;
   readonly #session: AbortSignal;
-  readonly #over = Promise.withResolvers<void>();
+  readonly #over = new AbortController();
   readonly #ring = () => {
-    this.#over.resolve();
+    this.#over.abort();
     this.#wake();
   };
   /** The attempt to subscribe that is under way. */
@@ -200,7 +200,10 @@ class TaskFeed {
     if (this.#subscriptions.length > 0) return;
     if (this.#listening === undefined) {
       this.#listening = this.#subscribe();
-      await settlesWithin(Promise.race([this.#listening, this.#over.promise]), READ_EVERY_DEAF_MS);
+      await settlesWithin(
+        Promise.race([this.#listening, aborted(this.#over.signal)]),
+        READ_EVERY_DEAF_MS,
+      );
     }
     if (this.#refused !== undefined) throw this.#refused;
   }

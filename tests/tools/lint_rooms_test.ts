@@ -147,6 +147,7 @@ Deno.test("portable keeps Deno and Temporal out of what runs on Node.js", () => 
       `export const a = Deno.pid;`,
       `export type A = Temporal.Duration;`,
       `export const a = typeof Deno;`,
+      `export const a = Promise.withResolvers();`,
     ]);
     assertFine(file, [
       `export const a = { Deno: 1 };`,
