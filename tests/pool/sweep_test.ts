@@ -14,7 +14,7 @@ async function refuseReturns(databaseUrl: string, agentIds: readonly string[]): 
   if (databaseUrl.startsWith("sqlite:")) {
     const file = new DatabaseSync(databaseUrl.slice("sqlite:".length));
     file.exec(`create trigger refuse before update on agentexec_activity
-      when new.agent_id in (${these}) and new.message like 'Waiting%'
+      when new.agent_id in (${these}) and new.status = 'queued'
       begin select abs(-9223372036854775808); end`);
     file.close();
     return;
@@ -24,7 +24,7 @@ async function refuseReturns(databaseUrl: string, agentIds: readonly string[]): 
   await client.query(`create function refuse() returns trigger language plpgsql as $$
     begin raise insufficient_privilege using message = 'not this one'; end $$`);
   await client.query(`create trigger refuse before update on agentexec_activity for each row
-    when (new.agent_id::text in (${these}) and new.message like 'Waiting%') execute function refuse()`);
+    when (new.agent_id::text in (${these}) and new.status = 'queued') execute function refuse()`);
   await client.end();
 }
 
