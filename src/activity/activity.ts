@@ -42,7 +42,7 @@ export function isTerminal(status: ActivityStatus): boolean {
 /**
  * What went wrong, in parts. The names are those of the errors that handlers threw, and of the library's own:
  * `ValidationError` (a context or result that its schema refuses), `WorkerCrashError` (its process died too often),
- * `TaskLostError` (its host went away too often), `UnknownTaskError` (no worker knew its name for an hour) and
+ * `TaskLostError` (its host went away too often, or its context was lost), `UnknownTaskError` (no worker knew its name for an hour) and
  * `EnqueueError` (the broker did not accept it).
  *
  * @example

@@ -79,7 +79,9 @@ export class KitWorker {
         leaseMs: LEASE_MS,
       });
       for (const { id } of claims) this.#held.add(id);
-      if (orphans.length > 0) await restoreOrphans(orphans, this.#parts);
+      if (orphans.length > 0) {
+        await restoreOrphans(orphans, { ...this.#parts, storeContext: true });
+      }
       if (claims.length > 0 || orphans.length === 0) return claims[0];
     }
   }
