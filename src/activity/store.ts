@@ -46,7 +46,7 @@ import { changeRecord, createRecord, type NewRecordRow, type RecordChange } from
 import { RowReader } from "./row_reader.ts";
 import { ActivityDatabase } from "./database.ts";
 import {
-  cancelTasks,
+  cancelRows,
   type LiveTask,
   liveTasks,
   type LiveTasksOptions,
@@ -291,7 +291,7 @@ export class ActivityStore {
   async cancelRow(id: string, token: string): Promise<"canceled" | RowState | undefined> {
     let outcome: "canceled" | RowState | undefined;
     const left = await this.#whileLocked("cancel a task", [id], async (ids) => {
-      const { changed, rows: [row], skipped } = await cancelTasks(this.#database, ids, token, {
+      const { changed, rows: [row], skipped } = await cancelRows(this.#database, ids, token, {
         from: "queued",
       });
       outcome = changed.length > 0 ? "canceled" : row && { status: row.status, token: row.token };
@@ -312,7 +312,7 @@ export class ActivityStore {
   ): Promise<readonly string[]> {
     const canceled: string[] = [];
     await this.#whileLocked("cancel tasks", ids, async (some) => {
-      const { changed, skipped } = await cancelTasks(this.#database, some, token, options);
+      const { changed, skipped } = await cancelRows(this.#database, some, token, options);
       canceled.push(...changed);
       return skipped;
     });

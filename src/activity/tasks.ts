@@ -170,7 +170,7 @@ interface Named {
 }
 
 /** Cancels tasks that wait, or that wait or run. */
-export async function cancelTasks(
+export async function cancelRows(
   database: ActivityDatabase,
   ids: readonly string[],
   token: string,
