@@ -73,6 +73,7 @@ export class ActivityDatabase {
   readonly reads: Kysely<unknown>;
   readonly #options: ActivityDatabaseOptions;
   #closed: Promise<void> | undefined;
+  #hasAnswered = false;
   /** Ends the pauses between tries. */
   readonly #closing = new AbortController();
   #probing: Promise<void> | undefined;
@@ -196,6 +197,7 @@ export class ActivityDatabase {
   }
 
   #answered(): void {
+    this.#hasAnswered = true;
     this.#options.contact?.answered(this);
   }
 
@@ -284,8 +286,9 @@ export class ActivityDatabase {
       ms: DATABASE_CLOSE_MS,
       error: () => new ConnectionError(`Cannot close ${this.address} in time`, { retryable: true }),
     }).catch((error: unknown) => {
-      // What does not close in time is ended with the process; there is nothing to save in it.
-      if (!(error instanceof ConnectionError)) throw error;
+      // What does not close in time is ended with the process; there is nothing to save in it. Kysely rejects here too
+      // with what an opening under way failed of, which is told to whoever wanted to use it.
+      if (this.#hasAnswered && !(error instanceof ConnectionError)) throw error;
     });
     return this.#closed;
   }

@@ -1,3 +1,4 @@
+import { Client, ConfigError } from "@agentexec/core";
 import { Stores } from "../../src/stores/stores.ts";
 import { AgentexecError, ConnectionError } from "../../src/errors.ts";
 import { assertEquals, assertMatch, assertRejects, assertTrue } from "../support/assert.ts";
@@ -83,4 +84,11 @@ Deno.test("close() while a connection is being made ends it", async () => {
   const calls = [stores.queue("q"), stores.activityUnchecked()];
   await stores.close();
   await Promise.allSettled(calls);
+});
+
+Deno.test("a client that lacks one address fails its call, and closes while the other store is being opened", async () => {
+  const client = new Client({ databaseUrl: "sqlite:/proc/no-such-folder/activity.db" });
+  const error = await assertRejects(() => client.enqueue("never"), ConfigError);
+  assertMatch(error.message, /Cannot find the broker/);
+  await client.close();
 });

@@ -154,14 +154,13 @@ for (
   });
 }
 
-Deno.test("an entrypoint that is not there is told by the name of its option, at the first worker's end", async () => {
+Deno.test("an entrypoint that is not there is told by the name of its option, before a worker starts", async () => {
   await using project = await makeProject({
     "main.ts": PROGRAM.replace("numWorkers: 5", 'numWorkers: 1, entrypoint: "./nowhere.ts"'),
     "sdk.ts": "export {};",
   });
   await using run = await project.run("main.ts");
   assertEquals((await run.exit).code, 1, run.output);
-  const lines = run.output.split("\n").filter((line) => /Worker \d .*ended/.test(line));
-  assertEquals(lines.length, 2, run.output);
-  assertMatch(lines[0] ?? "", /nowhere\.ts".*the option 'entrypoint' names no module/);
+  assertMatch(run.output, /option 'entrypoint': there is no file .*nowhere\.ts/);
+  assertEquals(/Worker \d/.test(run.output), false, run.output);
 });
