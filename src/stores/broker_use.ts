@@ -46,12 +46,13 @@ export async function noteProducer(stores: Stores, queueName: string): Promise<v
   } catch (error) {
     if (error instanceof ConnectionError) return;
     if (!stores.mayWarn("the use of the broker")) return;
-    const table = `${stores.tablePrefix}broker`;
+    const { message } = error as Error;
+    const grant = /permission denied/.test(message)
+      ? `; GRANT SELECT, INSERT, UPDATE ON ${stores.tablePrefix}broker`
+      : "";
     warn(
       `Cannot note in the database that the broker is in use, so that cancelPending() of another broker may take its ` +
-        `tasks for abandoned: ${
-          (error as Error).message
-        }; GRANT SELECT, INSERT, UPDATE ON ${table}`,
+        `tasks for abandoned: ${message}${grant}`,
     );
   }
 }
